@@ -68,10 +68,10 @@ def test_a_text_feature_becomes_one_column_for_each_value(tmp_path):
     table = [[row[0], ["red", "green", "blue"][i % 3], row[2]] for i, row in enumerate(rows())]
     got = data.load(write(tmp_path / "a.csv", ["u", "colour", "w"], table), target="w")
     assert got.feature_names == ("u", "colour=blue", "colour=green", "colour=red")
-    hot = got.raw(got.test.x)[:, 1:]
+    hot = got.raw(got.test.x)[:, 1:].float()
     assert torch.allclose(hot.sum(1), torch.ones(15), atol=1e-5)
     assert torch.allclose(hot.max(1).values, torch.ones(15), atol=1e-5)
-    hot = got.raw(got.ood.x)[:, 1:]  # shuffled, but still one colour a row
+    hot = got.raw(got.ood.x)[:, 1:].float()  # shuffled, but still one colour a row
     assert torch.allclose(hot.max(1).values, torch.ones(15), atol=1e-5)
     assert torch.allclose(hot.sum(1), torch.ones(15), atol=1e-5)
 
@@ -81,6 +81,9 @@ def test_large_numbers_close_together_keep_their_precision(tmp_path):
     got = data.load(write(tmp_path / "a.csv", ["time", "v", "w"], table), target="w")
     x = torch.cat([got.train.x, got.valid.x, got.test.x])[:, 0].sort().values
     assert torch.allclose(x.diff(), x.diff().mean().expand(99), rtol=1e-3)
+    times = torch.cat([got.raw(part.x)[:, 0] for part in (got.train, got.valid, got.test)]).sort().values
+    assert torch.allclose(times - 1.7e9, torch.arange(100.0).double(), atol=1e-4)
+    assert torch.equal(got.normalise(got.raw(got.test.x)), got.test.x)
 
 
 def broken(line, column, cell):

@@ -77,7 +77,7 @@ def test_a_missing_category_is_filled_with_frequencies(tmp_path):
         got = loaded(write(tmp_path / "a.csv", rows), missing="mean")
     assert got.feature_names == ("a", "b=blue", "b=red")
     raw = got.raw(got.train.x)[:, 1:]
-    assert torch.allclose(raw.sum(1), torch.ones(len(raw)), atol=1e-5)
+    assert torch.allclose(raw.sum(1), torch.ones(len(raw)).double(), atol=1e-5)
     assert int((got.train.x[:, 1:].abs().amax(1) < 1e-6).sum()) > 5
 
 

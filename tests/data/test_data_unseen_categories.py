@@ -38,7 +38,7 @@ def test_epistemic_uncertainty_rises_for_unseen_categories(tmp_path, name, seed)
     )
     raw = got.raw(got.test.x)
     raw[:, 2:] = 0
-    unseen = (raw - got.shift) / got.scale
+    unseen = got.normalise(raw)
     known = run.trainer.predict(run.network, got.test.x)
     predicted = run.trainer.predict(run.network, unseen)
     assert predicted.epistemic().mean() > 1.5 * known.epistemic().mean() + 0.01

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import szilard
-from szilard import SzilardError, deploy
+from szilard import SzilardError, SzilardWarning, deploy
 from szilard.deploy import Units, checking
 from szilard.likelihood import Gaussian, NoisyGaussian
 
@@ -59,8 +59,6 @@ def test_samples_and_known_noise_have_units(network):
     ("arguments", "sentence"),
     [
         ({"inputs": Units(torch.zeros(4), 1.0)}, r"units of shape \[4\] do not fit inputs of shape \[3\]"),
-        ({"inputs": Units(0.0, 0.0)}, "finite, positive scale"),
-        ({"inputs": Units(float("nan"), 1.0)}, "finite shift"),
         ({"targets": Units(torch.zeros(3), 1.0)}, "units of 2 targets must have 1 or 2 numbers, not 3"),
         ({"targets": Y, "task": "classification"}, "only the targets of a regression have units"),
     ],
@@ -156,3 +154,48 @@ def test_a_mode_that_the_network_cannot_run():
     network = szilard.bayesianize(Last(), density=1.0).eval()
     with pytest.raises(SzilardError, match=r"does not run in mode samples: .*; choose another mode"):
         deploy.compile(network, torch.randn(2, 5, 3), backend="eager", mode="samples", samples=2)
+
+
+@pytest.mark.parametrize(
+    ("pair", "sentence"),
+    [
+        ((0, 0), "a finite, positive scale in float32, not 0 and 0"),
+        ((float("nan"), 1.0), "a finite shift and"),
+        ((0.0, torch.tensor([1.0, float("nan")])), "positive scale"),
+        ((1e300, 1.0), "a finite shift"),
+        ((0.0, 1e-60), "positive scale"),
+        ((0.0, -1.0), "positive scale"),
+        ((None, 1.0), "the shift of units must be a number or a tensor of numbers, not None"),
+        ((0.0, "1"), "the scale of units must be a number or a tensor of numbers, not '1'"),
+        ((0.0, True), "the scale of units must be a number"),
+        ((torch.zeros(0), 1.0), "the shift of units must be a number"),
+        ((torch.zeros(2), torch.ones(3)), r"shape \[2\] and the scale \[3\]"),
+    ],
+)
+def test_units_that_are_none(pair, sentence):
+    with pytest.raises(SzilardError, match=sentence):
+        Units(*pair)
+
+
+def test_units_that_float32_rounds(network):
+    far = Units(torch.tensor([0.0, 1.7e9, 50.0]), torch.tensor([1.0, 1000.0, 3.0]), ("a", "seconds", "b"))
+    assert far.coarse().startswith(
+        "'seconds' has values near 1.7e+09 with a deviation of 1e+03, where float32 has"
+    )
+    assert Units(far.shift, far.scale).coarse().startswith("1 has values")
+    assert not Units(torch.tensor([2024.0, 1e5]), torch.tensor([5.0, 30.0])).coarse()
+    likelihood = NoisyGaussian(outputs=2)
+    with pytest.warns(SzilardWarning, match=r"^target 'price' has values near 1e\+09.*; subtract a constant"):
+        deploy.compile(
+            network, torch.zeros(2, 3), backend="eager", task=likelihood,
+            targets=Units(torch.tensor([0.0, 1e9]), 1.0, ("weight", "price")),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("scale", [1e-24, 1e24])
+def test_squares_of_a_unit_that_leave_float32(network, scale):
+    with pytest.raises(SzilardError, match=r"target 'b' has a deviation of 1e[+-]24, and variances"):
+        deploy.compile(
+            network, torch.zeros(2, 3), backend="eager", task=NoisyGaussian(outputs=2),
+            targets=Units(0.0, torch.tensor([1.0, scale]), ("a", "b")),
+        )  # fmt: skip

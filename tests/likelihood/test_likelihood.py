@@ -153,3 +153,18 @@ def test_targets_far_from_zero_use_their_own_deviation():
     assert float(Gaussian.of(y, answered=True).scale) == pytest.approx(
         10, rel=0.01
     )  # the limit of float32 outputs
+
+
+@pytest.mark.parametrize("kind", [Gaussian, lambda scale: NoisyGaussian(scale=scale)])
+@pytest.mark.parametrize(
+    "scale", [0, -1.0, math.nan, math.inf, None, "1", True, torch.zeros(0), torch.tensor([1.0, 0.0])]
+)
+def test_deviations_that_are_none_are_refused(kind, scale):
+    with pytest.raises(SzilardError, match=r"^deviations must be "):
+        kind(scale)
+
+
+@pytest.mark.parametrize("outputs", [0, 1.5, True, "2"])
+def test_a_number_of_outputs_is_whole(outputs):
+    with pytest.raises(SzilardError, match="a whole number of outputs, at least one"):
+        NoisyGaussian(outputs=outputs)

@@ -98,7 +98,7 @@ class TestCode:
     def test_code_is_not_run_for_a_damaged_file(self, own_files, kind, tmp_path):
         files, ran = own_files
         data = bytearray(files[kind].read_bytes())
-        at = data.rindex(b"\0\0\x80?") if kind == "pt" else len(data) // 2  # a 1.0 of the scale
+        at = data.rindex(b"\0\0\xf0?") if kind == "pt" else len(data) // 2  # a 1.0 of the scale
         data[at] ^= 0xFF
         (tmp_path / f"odd.{kind}").write_bytes(data)
         with pytest.raises(SzilardFileError):

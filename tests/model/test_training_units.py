@@ -20,7 +20,7 @@ class Exact(nn.Module):
         self.data, self.standard_x, self.standard_y = data, standard_x, standard_y
 
     def forward(self, x):
-        raw = self.data.raw(x) if self.standard_x else x
+        raw = self.data.raw(x).float() if self.standard_x else x
         y = self.gain * raw[:, :1] + 40
         return (y - self.data.target_shift) / self.data.target_scale if self.standard_y else y
 
@@ -59,6 +59,6 @@ def test_inputs_with_a_given_normalisation_are_unchanged(data):
 
 def test_retargeting_is_inverted(data):
     raw = data.retargeted(0.0, 1.0)
-    assert torch.allclose(raw.test.y, 2 * data.raw(data.test.x)[:, 0] + 40, atol=1e-3)
+    assert torch.allclose(raw.test.y, 2 * data.raw(data.test.x)[:, 0].float() + 40, atol=1e-3)
     again = raw.retargeted(data.target_shift, data.target_scale)
     assert torch.allclose(again.test.y, data.test.y, atol=1e-5)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from szilard.cli.deployment import Source
+from szilard.cli.deployed_source import Source
 from szilard.deploy import Units
 from szilard.errors import SzilardError
 

@@ -8,7 +8,8 @@ import warnings
 from torch import nn
 
 from szilard import bayes
-from szilard.cli.deployment import Options, Source, Tell
+from szilard.cli.deployed_source import Source
+from szilard.cli.deployment import Options, Tell
 from szilard.compression import shrink
 from szilard.deploy.arguments import mode_for
 from szilard.deploy.units import Standardise

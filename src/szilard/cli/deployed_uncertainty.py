@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from szilard.cli.deployment import Options, Source
+from szilard.cli.deployed_source import Source
+from szilard.cli.deployment import Options
 from szilard.deploy import DrawsComparison, compare_with_draws
 from szilard.deploy.arguments import mode_for
 from szilard.errors import SzilardError

@@ -2,96 +2,38 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from szilard import deploy
 from szilard.cli import network_data, output
+from szilard.cli.deployed_source import Source
 from szilard.cli.external import adapted_outputs, build_record, weights
 from szilard.cli.external.network_and_data import NetworkAndExamples, open_network_and_data
 from szilard.cli.loading import saved_network_of
 from szilard.cli.request import Request, check_samples
-from szilard.data import DataSet
+from szilard.data import DataSet, image_range
 from szilard.deploy import Compiled, Units, backends
 from szilard.deploy.graph import MODES, output_of
-from szilard.deploy.units import Standardise
+from szilard.deploy.units import CoarseWarning, Standardise
 from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Categorical, Likelihood, choose
 from szilard.model import saved_network
 from szilard.model.evaluate import lacks_noise, with_noise
 from szilard.model.saved_network import SavedNetwork
 from szilard.networks import Ensemble, build_for
+from szilard.networks.float_type import cast
 
 Tell = Callable[[str], None]
 
 _MOST = 1024  # inputs of the test split that are compared
 _EXAMPLES = 16  # inputs that are made up where there are no data
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Networks, and what their inputs and outputs mean.
-
-    Attributes:
-        networks: in eval mode; several for an ensemble.
-        task: name of the task, or the likelihood of the outputs.
-        examples: inputs ``[N, *shape]`` in the units of the data.
-        split: name of the split that they are from; empty where they were made up.
-        calibration: divides logits.
-        inputs, targets: units, or None.
-        labels: names of classes or targets.
-        features: names of the features of a table.
-        name: of the task, for the file.
-        method: name of the method, or empty.
-        validation: inputs of the validation split in the units of the data, or None.
-        variance_factor: of the variance of the outputs in mode moments.
-    """
-
-    networks: tuple[nn.Module, ...]
-    task: Any
-    examples: Tensor
-    split: str
-    calibration: float = 1.0
-    inputs: Units | None = None
-    targets: Units | None = None
-    labels: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
-    name: str = ""
-    method: str = ""
-    validation: Tensor | None = None
-    variance_factor: float = 1.0
-
-    @property
-    def normalises(self) -> bool:
-        """Whether shift and scale of the training data are part of what is compiled."""
-        return self.inputs is not None
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What the file says besides its description: only what a reader needs, and no path of this machine."""
-        shape = list(self.examples.shape[1:])
-        kind = str(self.examples.dtype).removeprefix("torch.")
-        if self.features:
-            inputs = f"{kind} [B, {len(self.features)}]: the features of the table in its units"
-        elif self.inputs is not None and len(shape) == 3:
-            inputs = f"{kind} [B, {', '.join(map(str, shape))}]: images with values from 0 to 1"
-        else:
-            inputs = f"{kind} [B, {', '.join(map(str, shape))}]"
-        if not self.normalises:
-            inputs += "; the file does not normalise them: give them as the network was trained on them"
-        found = {
-            "task": self.name,
-            "inputs": inputs,
-            "features": json.dumps(self.features),
-            "method": self.method,
-        }
-        return {key: value for key, value in found.items() if value not in ("", "[]")}
 
 
 @dataclass(frozen=True)
@@ -155,7 +97,7 @@ def runtime(name: str, out: Path | None) -> str:
 
 
 def opened(request: Request, input_shape: tuple[int, ...] | None, tell: Tell) -> Source:
-    """The network of a file.
+    """The network of a file, with examples in its floating type; those of data are float32.
 
     Args:
         input_shape: of ``--input-shape``, for weights without data.
@@ -163,6 +105,10 @@ def opened(request: Request, input_shape: tuple[int, ...] | None, tell: Tell) ->
     Raises:
         SzilardError: as ``szilard predict`` for such a file.
     """
+    return _opened(request, input_shape, tell).in_type_of_network()
+
+
+def _opened(request: Request, input_shape: tuple[int, ...] | None, tell: Tell) -> Source:
     saved = saved_network.is_finished(request.path)
     if input_shape is not None and (saved or request.data_options.get("name") is not None):
         source = request.path if saved else "--data"
@@ -194,8 +140,8 @@ def _raw_examples(found: SavedNetwork, request: Request, tell: Tell) -> tuple[Te
         noise = torch.Generator().manual_seed(0)
         shape = (_EXAMPLES, *found.input_shape)
         if len(found.input_shape) == 3:
-            return torch.rand(shape, generator=noise), "", None
-        return torch.randn(shape, generator=noise) * found.scale.float() + found.shift.float(), "", None
+            return image_range.scaled(torch.rand(shape, generator=noise), found.image_range), "", None
+        return (torch.randn(shape, generator=noise) * found.scale + found.shift).float(), "", None
     return _of_data(data)
 
 
@@ -209,19 +155,24 @@ def _of_saved(found: SavedNetwork, examples: Tensor, split: str, validation: Ten
     return Source(
         tuple(network.in_use()) if isinstance(network, Ensemble) else (network,),
         found.task if found.target_type.has_classes else found.method.likelihood,
-        examples, split, found.method.calibration, Units(found.shift, found.scale),
-        Units(found.target_shift, found.target_scale) if in_units else None,
+        examples, split, found.method.calibration, Units(found.shift, found.scale, tuple(found.feature_names)),
+        Units(found.target_shift, found.target_scale, _target_names(found)) if in_units else None,
         tuple(found.classes or found.targets), tuple(found.feature_names), found.task, found.method.name,
-        validation,
+        validation, image_range=found.image_range,
     )  # fmt: skip
+
+
+def _target_names(found: SavedNetwork) -> tuple[str, ...]:
+    name = found.data.get("target")
+    return tuple(found.targets) or ((str(name),) if name else ())
 
 
 def _of_examples(made: NetworkAndExamples) -> Source:
     x, record, likelihood = made.data.test.x[:_MOST], made.record, made.valid.choice.likelihood
     valid, units = made.data.valid.x[:_MOST], None
     if record.shift is not None and record.scale is not None:
-        units = Units(record.shift, record.scale)
-        x, valid = (part * record.scale + record.shift for part in (x, valid))
+        units = Units(record.shift, record.scale, record.columns)
+        x, valid = ((part.double() * record.scale + record.shift).float() for part in (x, valid))
     return Source(
         (made.network.eval(),), likelihood, x, "test split", inputs=units, targets=_targets(likelihood, made.target),
         labels=made.data.outputs, features=made.data.columns, name=likelihood.name, validation=valid,
@@ -249,12 +200,12 @@ def _of_weights(request: Request, shape: tuple[int, ...] | None, tell: Tell) -> 
     if request.normalisation.typed:
         units = Units(*request.normalisation.numbers(shape))
     elif record is not None and record.shift is not None and record.scale is not None:
-        units = Units(record.shift, record.scale)
+        units = Units(record.shift, record.scale, record.columns)
     if record is not None and record.target_shift is not None and record.target_scale is not None:
         target = record.target_shift, record.target_scale
     known = request.task or (record.task if record is not None else "") or None
     standard = x if units is None else Standardise(units)(x)
-    choice = choose(output_of(network.eval(), standard), task=known)
+    choice = choose(output_of(network.eval(), cast(network, standard)), task=known)
     tell(f"outputs are read as {choice.likelihood.name} ({choice.reason})")
     return Source(
         (network,), choice.likelihood, x, "", inputs=units, targets=_targets(choice.likelihood, target),
@@ -284,4 +235,7 @@ def compiled(source: Source, options: Options, out: Path | None, **changed: Any)
     if arguments["mode"] not in (None, "samples"):
         arguments["samples"] = None  # a comparison with another mode
     networks = source.networks if several or arguments["mode"] == "ensemble" else source.networks[0]
-    return deploy.compile(networks, source.examples, **arguments)
+    with warnings.catch_warnings():
+        if changed:  # the network to deploy has warned
+            warnings.simplefilter("ignore", CoarseWarning)
+        return deploy.compile(networks, source.examples, **arguments)

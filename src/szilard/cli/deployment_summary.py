@@ -11,7 +11,8 @@ import torch
 
 from szilard.cli import deployed_remote, deployed_uncertainty, deployment, output, table
 from szilard.cli.deployed_remote import Device
-from szilard.cli.deployment import Options, Source
+from szilard.cli.deployed_source import Source
+from szilard.cli.deployment import Options
 from szilard.cli.option_names import for_command_line
 from szilard.cost.latency import Latency, latencies
 from szilard.deploy import Compiled, backends

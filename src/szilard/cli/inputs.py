@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from szilard.cli import network_data
-from szilard.data import check, dates, unseen
+from szilard.data import check, dates, image_range, unseen
 from szilard.data.files import path_of
 from szilard.data.missing import rows_to_predict
 from szilard.data.npz import read_npz, to_tensor
@@ -52,14 +52,18 @@ def read(name: str, finished: SavedNetwork, root: Path | None, lines: Lines | No
         raw = _from_csv(path, finished, Lines() if lines is None else lines)
     else:
         raw = _from_set(name, finished, root)
+    _check_shape(raw, finished, name)
+    check.finite(raw, f"an input of {name}")
+    return finished.normalise(raw)
+
+
+def _check_shape(raw: Tensor, finished: SavedNetwork, name: str) -> None:
     if tuple(raw.shape[1:]) != finished.input_shape:
         raise SzilardError(
             f"inputs in {name} have shape {list(raw.shape[1:])}, and the network takes {list(finished.input_shape)}"
         )
     if not len(raw):
         raise SzilardError(f"{name} holds no inputs; there is nothing to predict")
-    check.finite(raw, f"an input of {name}")
-    return finished.normalise(raw)
 
 
 def _from_npz(path: Path, finished: SavedNetwork) -> Tensor:
@@ -68,22 +72,18 @@ def _from_npz(path: Path, finished: SavedNetwork) -> Tensor:
     if key is None:
         raise SzilardError(f"{path} holds {listed(sorted(arrays)) or 'nothing'}; name the inputs x")
     x = to_tensor(arrays[key], f"{key} of {path}")
-    if len(finished.input_shape) != 3:
-        check.finite(x.float(), f"{key} of {path}")
-        return x.float()
-    if x.dim() == 3:
+    images = len(finished.input_shape) == 3
+    if images and x.dim() == 3:
         x = x.unsqueeze(1)
-    if x.dim() == 4 and tuple(x.shape[1:]) != finished.input_shape and x.shape[3] in (1, 3):
+    if images and x.dim() == 4 and tuple(x.shape[1:]) != finished.input_shape and x.shape[3] in (1, 3):
         x = x.movedim(3, 1)
-    if x.dtype == torch.uint8:
-        return x.float() / 255
-    x = x.float()
+    _check_shape(x, finished, str(path))
+    if not images:
+        return x.double()
+    of_bytes = x.dtype == torch.uint8
+    x = x.float() / 255 if of_bytes else x.float()
     check.finite(x, f"{key} of {path}")
-    if ((x < 0) | (x > 1)).any():
-        raise SzilardError(
-            f"the images {key} of {path} have values in [{float(x.min()):g}, {float(x.max()):g}]; "
-            "give bytes from 0 to 255, or numbers from 0 to 1"
-        )
+    image_range.check(x, finished.image_range, f"the images {key} of {path}", of_bytes=of_bytes)
     return x
 
 
@@ -94,7 +94,7 @@ def _from_csv(path: Path, finished: SavedNetwork, lines: Lines) -> Tensor:
     if reading is None:  # saved by a version that did not record how its table was read
         table = read_table(path)
         columns = np.stack([_column(table, name) for name in finished.feature_names], 1)
-        return _in_float32(columns, table.lines, finished.feature_names, path)
+        return _in_range(columns, table.lines, finished, path)
     table = read_table(path, finished.data.get("decimal"), usual=reading.decimal)
     x, rows = rows_to_predict(table, reading.encode(table), reading.missing, finished.shift.double().numpy())
     kept = [table.lines[row] for row in rows.tolist()]
@@ -103,18 +103,18 @@ def _from_csv(path: Path, finished: SavedNetwork, lines: Lines) -> Tensor:
     if reading.missing == "drop":
         lines.kept.extend(kept)
         lines.left_out.extend(sorted({*table.lines} - {*kept}))
-    return _in_float32(x, kept, reading.feature_names, path)
+    return _in_range(x, kept, finished, path)
 
 
-def _in_float32(x: np.ndarray, lines: Sequence[int], features: Sequence[str], path: Path) -> Tensor:
-    """Features ``[N, D]``; raises for a number that is larger than any of float32, with its line and column."""
-    found = torch.from_numpy(x).float()
-    bad = (~torch.isfinite(found)).nonzero()
+def _in_range(x: np.ndarray, lines: Sequence[int], finished: SavedNetwork, path: Path) -> Tensor:
+    """Features ``[N, D]``, float64; raises for one that float32 cannot hold in the network's units, and names it."""
+    found = torch.from_numpy(x)
+    bad = (~torch.isfinite(finished.normalise(found))).nonzero()
     if len(bad):
         row, column = bad[0].tolist()
         raise SzilardError(
-            f"line {lines[row]}, column {shortened(features[column], 60)!r} of {path} is {x[row, column]:g}, too large "
-            "for the network's numbers (float32); correct the number, or its unit"
+            f"line {lines[row]}, column {shortened(finished.feature_names[column], 60)!r} of {path} is "
+            f"{x[row, column]:g}, too large for the network's numbers (float32); correct the number, or its unit"
         )
     return found
 
@@ -152,4 +152,5 @@ def _column(table: Table, name: str) -> np.ndarray:
 def _from_set(name: str, finished: SavedNetwork, root: Path | None) -> Tensor:
     options = {"name": name, "root": None if root is None else str(root)}
     loaded = network_data.load(finished.data, options, "the network", trusted=finished.data_trusted)
+    network_data.check_images(loaded, finished)
     return loaded.raw(loaded.test.x)

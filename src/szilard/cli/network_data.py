@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from szilard import data as data_sets
-from szilard.data import DataSet, Split, labels, targets
+from szilard.data import DataSet, Split, image_range, labels, targets
 from szilard.data.column_warnings import ColumnWarning
 from szilard.data.files import path_of
 from szilard.data.like_training import TrainingTable
@@ -22,6 +22,7 @@ from szilard.model import trust
 from szilard.model.saved_network import SavedNetwork
 
 _MOVED = 1e-4  # standard deviations of a feature; by more, its training rows are different ones
+_FLOAT32 = 2.0**-23
 TABLES = (".csv", ".tsv")
 _OF_TABLES = (
     "target", "task", "drop_constant", "ignore", "missing", "date", "group", "time", "decimal",
@@ -58,9 +59,23 @@ def for_network(
             f"outputs, and {data.name} is {data.task} of {list(data.input_shape)} with {data.n_outputs}; "
             "name other --data"
         )
+    check_images(data, found)
     if loaded is None and (options.get("name") is None or _same(options["name"], found.data.get("name"))):
         _warn_if_changed(data, found)
     return data.renormalised(found.shift, found.scale).retargeted(found.target_shift, found.target_scale)
+
+
+def check_images(data: DataSet, found: SavedNetwork) -> None:
+    """Check that the test images of a data set are in the units of the network's training images.
+
+    Raises:
+        SzilardError: as :func:`szilard.data.image_range.check`.
+    """
+    if data.is_image and data.input_shape == found.input_shape:
+        x = data.raw(data.test.x)
+        image_range.check(
+            x, found.image_range, f"test images of {data.name}", of_bytes=data.image_range == image_range.UNIT
+        )
 
 
 def _without_target(found: SavedNetwork, options: dict[str, Any], what: str) -> dict[str, Any]:
@@ -154,7 +169,11 @@ def _warn_if_changed(data: DataSet, found: SavedNetwork) -> None:
         or Path(data.name).suffix.lower() not in TABLES
     ):
         return
-    moved = ((data.shift - found.shift) / found.scale).abs().max(), (data.scale / found.scale - 1).abs().max()
+    rounded = _FLOAT32 * found.shift.abs()  # files of earlier versions hold float32
+    moved = (
+        (((data.shift - found.shift).abs() - rounded) / found.scale).max(),
+        (data.scale / found.scale - 1).abs().max(),
+    )
     if max(map(float, moved)) > _MOVED:
         warnings.warn(
             f"{data.name} has changed since training, so that its rows are split in another way; its test split may "

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
@@ -15,9 +17,14 @@ from szilard.metrics import Predictive
 
 @dataclass(frozen=True)
 class Predictions:
-    """Columns of numbers or text, with one entry for each input."""
+    """Columns of numbers or text, with one entry for each input.
+
+    Attributes:
+        digits: how many significant digits of a column a table shows, where 6 do not tell its values apart.
+    """
 
     columns: dict[str, Sequence[float | str]]
+    digits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -28,7 +35,7 @@ class Predictions:
         name = "line"
         while name in self.columns:
             name += "_"
-        return Predictions({name: lines, **self.columns})
+        return Predictions({name: lines, **self.columns}, self.digits)
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict for each input."""
@@ -63,13 +70,13 @@ def _of_quantities(
     scale: float | Tensor,
     targets: Sequence[str],
 ) -> Predictions:
-    figures = {
-        "mean": predictive.mean * scale + shift,
-        "std": predictive.variance.sqrt() * scale,
-        "aleatoric_std": predictive.aleatoric().sqrt() * scale,
-        "epistemic_std": predictive.epistemic().sqrt() * scale,
+    figures = {  # in float64, because a target can be large and vary little
+        "mean": predictive.mean.double() * scale + shift,
+        "std": predictive.variance.double().sqrt() * scale,
+        "aleatoric_std": predictive.aleatoric().double().sqrt() * scale,
+        "epistemic_std": predictive.epistemic().double().sqrt() * scale,
     }
-    return by_name(figures, targets) if targets else of_tensors(figures)
+    return in_units_of(scale, figures, targets)
 
 
 def _of_labels(
@@ -108,6 +115,26 @@ _COLUMNS: dict[type[DataTargets], Callable[..., Predictions]] = {
     Labels: _of_labels,
     Quantities: _of_quantities,
 }
+
+
+def in_units_of(
+    scale: float | Tensor, figures: dict[str, Tensor], targets: Sequence[str] = ()
+) -> Predictions:
+    """Columns of figures ``[N]``, or ``[N, k]`` for several targets; the first figure is the answer.
+
+    A table shows answers down to a hundred-thousandth of ``scale``, the deviation of the target in training.
+    """
+    answers = next(iter(figures.values()))
+    found = by_name(figures, targets) if targets else of_tensors(figures)
+    names = list(targets) or [next(iter(figures))]
+    largest = (
+        answers.reshape(len(answers), -1).abs().amax(0) if len(answers) else answers.new_zeros(len(names))
+    )
+    ratios = (largest.double() / torch.as_tensor(scale, dtype=torch.float64)).tolist()
+    digits = [5 + math.ceil(math.log10(ratio)) if 0 < ratio < math.inf else 0 for ratio in ratios]
+    return Predictions(
+        found.columns, {name: min(17, max(6, count)) for name, count in zip(names, digits, strict=True)}
+    )
 
 
 def by_name(figures: dict[str, Tensor], targets: Sequence[str]) -> Predictions:

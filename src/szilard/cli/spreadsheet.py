@@ -10,21 +10,27 @@ from szilard.errors import printable
 
 _FORMULA = frozenset("=+-@")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+_DIGITS = 6
 _QUOTED = frozenset(',;|"')
 
 
-def csv(columns: Mapping[str, Sequence[float | str]]) -> str:
-    """Columns of equal length under their names."""
+def csv(columns: Mapping[str, Sequence[float | str]], digits: Mapping[str, int] | None = None) -> str:
+    """Columns of equal length under their names.
+
+    Args:
+        digits: significant digits of a column; 6 where it is not named.
+    """
     rows = [",".join(map(cell, columns))]
+    counts = [(digits or {}).get(name, _DIGITS) for name in columns]
     for values in zip(*columns.values(), strict=True):
-        rows.append(",".join(map(_value, values)))
+        rows.append(",".join(map(_value, values, counts)))
     return "\n".join(rows) + "\n"
 
 
-def _value(value: float | str) -> str:
+def _value(value: float | str, digits: int) -> str:
     if isinstance(value, str):
         return cell(value)
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
+    return str(value) if isinstance(value, int) else f"{value:.{digits}g}"
 
 
 def cell(text: str) -> str:

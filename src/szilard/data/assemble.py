@@ -59,13 +59,14 @@ def assemble(name: str, raw: Raw, *, drop_constant: bool = False) -> DataSet:
         ood=ood,
         ood_name=raw.ood_name,
         classes=raw.classes,
-        shift=shift.float(),
-        scale=scale.float(),
+        shift=shift,
+        scale=scale,
         target_shift=target_shift,
         target_scale=target_scale,
         targets=raw.targets,
         feature_names=raw.feature_names,
         reading=raw.reading,
+        image_range=raw.image_range,
     )
 
 

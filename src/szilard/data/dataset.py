@@ -9,11 +9,19 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from szilard.data.image_range import UNIT, Range
 from szilard.data.reading import Reading
 from szilard.likelihood.targets import DataTargets, TaskName, of_data
 
 Task = TaskName
 """Name of what targets mean: one of :data:`szilard.likelihood.TASKS`."""
+
+
+def standardised(raw: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """(raw - shift) / scale as float32; where shift and scale are float64, computed in float64."""
+    shift, scale = shift.to(raw.device), scale.to(raw.device)
+    wide = raw.double() if shift.dtype == torch.float64 else raw.float()
+    return ((wide - shift) / scale).float()
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +57,14 @@ class DataSet:
         ood_name: name of these inputs.
         classes: names of the classes, () if there are none.
         shift, scale: x = (raw - shift) / scale, broadcastable to ``input_shape``; computed on ``train`` alone. One pair
-            per channel for images, one per column for features.
+            per channel for images (float32), one per column for features (float64, so that a large shift with a small
+            scale, as of a time in seconds, keeps its digits).
         target_shift, target_scale: the same for a regression target, in its original units; float64 ``[k]`` for
             several targets.
         feature_names: one per column, () for images.
         targets: names of several targets or of labels, () for one target.
         reading: how a table's columns became features, or None if the data are not a table.
+        image_range: lowest and highest value of the training images, bytes divided by 255.
     """
 
     name: str
@@ -72,6 +82,7 @@ class DataSet:
     feature_names: tuple[str, ...] = ()
     reading: Reading | None = None
     targets: tuple[str, ...] = ()
+    image_range: Range = UNIT
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -119,8 +130,8 @@ class DataSet:
         return self.ood_name if self.target_type.has_classes else None
 
     def normalise(self, raw: Tensor) -> Tensor:
-        """Network inputs ``[N, *input_shape]`` from images in [0, 1] or raw features."""
-        return (raw.float() - self.shift.to(raw.device)) / self.scale.to(raw.device)
+        """Network inputs ``[N, *input_shape]`` from numbers as they are in the data, bytes divided by 255."""
+        return standardised(raw, self.shift, self.scale)
 
     def renormalised(self, shift: Tensor, scale: Tensor) -> DataSet:
         """The same examples with another normalisation, broadcastable to ``input_shape``."""
@@ -128,7 +139,7 @@ class DataSet:
             return self
 
         def converted(split: Split) -> Split:
-            return Split((self.raw(split.x) - shift) / scale, split.y)
+            return Split(standardised(self.raw(split.x), shift, scale), split.y)
 
         train, valid, test = converted(self.train), converted(self.valid), converted(self.test)
         ood = None if self.ood is None else converted(self.ood)
@@ -170,9 +181,11 @@ class DataSet:
         return replace(self, train=train, valid=valid, test=test, target_shift=shift, target_scale=scale)
 
     def raw(self, x: Tensor) -> Tensor:
-        """Undo the normalisation: features in their units, images in [0, 1] for display."""
-        raw = x * self.scale.to(x.device) + self.shift.to(x.device)
-        return raw.clamp(0, 1) if self.is_image else raw
+        """Undo the normalisation: features in their units, float64; images in theirs, float32, in [0, 1] for bytes."""
+        if self.is_image:
+            found = x * self.scale.to(x) + self.shift.to(x)
+            return found.clamp(*UNIT) if self.image_range == UNIT else found
+        return x.double() * self.scale.to(x.device) + self.shift.to(x.device)
 
     def __repr__(self) -> str:
         sizes = f"{len(self.train)} train, {len(self.valid)} valid, {len(self.test)} test"

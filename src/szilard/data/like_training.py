@@ -10,7 +10,7 @@ from torch import Tensor
 
 from szilard.data import check, unseen
 from szilard.data.csv_file import split_rows
-from szilard.data.dataset import DataSet, Split, Task
+from szilard.data.dataset import DataSet, Split, Task, standardised
 from szilard.data.files import path_of
 from szilard.data.missing import complete_rows
 from szilard.data.raw import Raw, Request
@@ -94,7 +94,7 @@ def assemble_like(name: str, raw: Raw, like: TrainingTable) -> DataSet:
         check.same_length(split.x, split.y, f"{part} part of {name}")
 
     def normalised(x: Tensor) -> Tensor:
-        return ((x - like.shift.double()) / like.scale.double()).float()
+        return standardised(x, like.shift, like.scale)
 
     for part, split in parts.items():
         y = like.target_type.standardised(split.y, like.target_shift, like.target_scale)
@@ -107,7 +107,9 @@ def assemble_like(name: str, raw: Raw, like: TrainingTable) -> DataSet:
     return DataSet(
         name=name,
         task=like.task,
-        **parts,
+        train=parts["train"],
+        valid=parts["valid"],
+        test=parts["test"],
         ood=ood,
         ood_name=raw.ood_name,
         classes=like.classes,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from szilard.data import image_range
 from szilard.data.check import finite, same_length
 from szilard.data.dataset import Split
 from szilard.data.files import path_of
@@ -29,8 +30,8 @@ def read_npz_file(request: Request) -> Raw:
     the training arrays become the validation set.
 
     * ``x [N, D]`` are features; ``[N, H, W]`` are grey images; ``[N, C, H, W]`` or ``[N, H, W, C]`` with one or three
-      channels are images. Bytes are divided by 255; other images with values outside [0, 1] are scaled so that the
-      training images range from 0 to 1.
+      channels are images. Bytes are divided by 255, other numbers are taken as they are; images of the validation and
+      test part must have the units of the training part (:mod:`szilard.data.image_range`).
     * ``y [N, H, W]`` of integers, with images of that size, has a class for each pixel; -100 means no label.
     * ``y [N, k]`` of 0 and 1 are k binary labels; other floats are k quantities.
     * ``y`` of integers, booleans or strings means classification, of floats regression; ``task`` overrides this.
@@ -76,20 +77,23 @@ def read_npz_file(request: Request) -> Raw:
         raise SzilardError(
             f"x_ood of {path} has shape {list(ood.shape)}, unlike the inputs {list(train.x.shape)}"
         )
-    low, high = _range(train.x)
-
-    def unit(x: Tensor) -> Tensor:
-        return x if (low, high) == (0, 1) else (x - low) / (high - low)
-
+    known = image_range.UNIT
+    if train.x.dim() == 4:
+        known = image_range.range_of(train.x)
+        for part, split in (("valid", valid), ("test", test)):
+            bytes_ = split.x.dtype == torch.uint8
+            x = split.x.float() / 255 if bytes_ else split.x
+            image_range.check(x, known, f"images of the {part} part of {path}", of_bytes=bytes_)
     return Raw(
         task=target_type.name,
-        train=Split(unit(train.x), train.y),
-        valid=Split(unit(valid.x), valid.y),
-        test=Split(unit(test.x), test.y),
+        train=train,
+        valid=valid,
+        test=test,
         classes=classes,
         targets=targets,
         feature_names=tuple(f"x{i}" for i in range(train.x.shape[1])) if train.x.dim() == 2 else (),
-        ood=None if ood is None else unit(ood),
+        ood=ood,
+        image_range=known,
         ood_name=None if ood is None else "x_ood",
     )
 
@@ -126,15 +130,6 @@ def _inputs(array: np.ndarray, what: str) -> Tensor:
             "or images [N, C, H, W]"
         )
     return x
-
-
-def _range(train: Tensor) -> tuple[float, float]:
-    """Lowest and highest value of float images with values outside [0, 1]; (0, 1) for inputs that are not rescaled."""
-    if train.dim() == 4 and train.is_floating_point():
-        low, high = float(train.min()), float(train.max())
-        if low < 0 or high > 1:
-            return low, max(high, low + 1e-12)
-    return 0.0, 1.0
 
 
 def _targets(

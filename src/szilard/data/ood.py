@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from szilard.data import cifar, mnist
 from szilard.data.files import MissingFiles
+from szilard.data.image_range import UNIT, scaled
 from szilard.data.raw import Raw, Request
 from szilard.data.seeds import generator
 from szilard.errors import SzilardError
@@ -63,7 +64,8 @@ def _make(choice: str, request: Request, raw: Raw, *, must: bool) -> Tensor | No
             f"ood={choice!r} does not fit {request.name}, whose inputs are {kind}; choose {other} or none"
         )
     if choice == "photographs":
-        return _photographs(min(len(x), _MOST), (x.shape[1], x.shape[2], x.shape[3]), request.seed)
+        made = _photographs(min(len(x), _MOST), (x.shape[1], x.shape[2], x.shape[3]), request.seed)
+        return scaled(made, raw.image_range)
     if choice == "shuffled-pixels":
         return _shuffled_pixels(x[:_MOST], request.seed)
     if choice == "shuffled-columns":
@@ -82,7 +84,9 @@ def _make(choice: str, request: Request, raw: Raw, *, must: bool) -> Tensor | No
             f"images of {choice} are {'x'.join(map(str, inputs.shape[1:]))} and those of {request.name} "
             f"{'x'.join(map(str, x.shape[1:]))}; choose an ood of the same shape, or photographs"
         )
-    return inputs
+    if raw.image_range == UNIT:
+        return inputs
+    return scaled(inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs, raw.image_range)
 
 
 def _photographs(n: int, shape: tuple[int, int, int], seed: int) -> Tensor:

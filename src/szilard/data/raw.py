@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from szilard.data.dataset import Split, Task
+from szilard.data.image_range import UNIT, Range
 from szilard.data.reading import Missing, Reading
 from szilard.likelihood.targets import DataTargets, of_data
 
@@ -49,6 +50,7 @@ class Raw:
         column_groups: for each column, the index of the file's column that it encodes; () if there is one each.
         ood: out-of-distribution inputs from the source itself, raw, or None.
         ood_name: name of these inputs.
+        image_range: lowest and highest value of training images, bytes divided by 255.
     """
 
     task: Task
@@ -62,6 +64,7 @@ class Raw:
     reading: Reading | None = None
     ood: Tensor | None = None
     ood_name: str | None = None
+    image_range: Range = UNIT
 
     @property
     def target_type(self) -> DataTargets:

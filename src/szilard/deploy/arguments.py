@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.data import check
+from szilard.deploy.backends.base import Backend
 from szilard.deploy.graph import MODES
 from szilard.deploy.units import Units
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, shortened
 from szilard.networks.ensemble import Ensemble
 from szilard.networks.finite import not_finite
 from szilard.networks.float_type import float_type
@@ -102,6 +103,22 @@ def check_factor(factor: Any, mode: str = "moments") -> None:
         )
 
 
+def check_float_type(members: Sequence[nn.Module], backend: type[Backend] | Backend) -> None:
+    """Check that a backend takes networks of this floating type.
+
+    Raises:
+        SzilardError: it does not.
+    """
+    for member in members:
+        for name, parameter in member.named_parameters():
+            if parameter.is_floating_point() and backend.floats and parameter.dtype not in backend.floats:
+                kind = str(parameter.dtype).removeprefix("torch.")
+                raise SzilardError(
+                    f"the network has {kind} weights ({shortened(name, 60)}), which backend {backend.name} does not "
+                    "take; convert the network with .float(), or use backend eager"
+                )
+
+
 def check_example(network: nn.Module, example: Any) -> None:
     """Check the inputs that show shape and type.
 
@@ -114,7 +131,8 @@ def check_example(network: nn.Module, example: Any) -> None:
     if example.is_floating_point() and example.dtype != wanted:
         names = [str(dtype).removeprefix("torch.") for dtype in (example.dtype, wanted)]
         raise SzilardError(
-            f"example has type {names[0]}, and the network computes in {names[1]}; convert one of them"
+            f"example has type {names[0]}, and the network has {names[1]} weights; convert the network with .float(), "
+            f"or the example with .to(torch.{names[1]})"
         )
     check.finite(example, "example")
 

@@ -24,7 +24,7 @@ from szilard.deploy.graph import (
 from szilard.deploy.lowered import as_point
 from szilard.deploy.rules import rule_of
 from szilard.deploy.uncertainty import Rule
-from szilard.deploy.units import Standardise, Units
+from szilard.deploy.units import Standardise, Units, warn_of_steps
 from szilard.errors import SzilardError, first_line
 from szilard.likelihood import Likelihood
 from szilard.likelihood.targets import TaskName
@@ -97,6 +97,7 @@ def compile(
     graph = _graph(members, rule, mode, samples or DRAWS, seed, variance_factor).eval()
     if inputs is not None and not inputs.trivial:
         graph.inputs = Standardise(inputs)
+    warn_of_steps(inputs, targets)
     size = batch if batch is not None or graph.dynamic else len(example)
     shown = checking.some(example, size)
     wanted = _outputs(graph, shown)
@@ -163,6 +164,7 @@ def _first(
     for number, name in enumerate(names):
         chosen, made = backends.backend(name), dataclasses.replace(job, decisions=[])
         try:
+            arguments.check_float_type(job.graph.source, chosen)
             with checking.replacing(job.path) as file:
                 run = chosen.compile(dataclasses.replace(made, path=file))
                 worst = checking.check(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from szilard.deploy.units import Units
+from szilard.deploy.units import Units, checked_targets
 from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, NoisyGaussian
 from szilard.metrics.normal_points import normal_points, normal_trapezoid
@@ -176,7 +176,7 @@ class OfQuantities(Rule):
         super().__init__()
         self.count = count
         self.register_buffer("variance", variance)
-        shift, scale = (units or Units(0.0, 1.0)).tensors()
+        shift, scale = checked_targets(units or Units(0.0, 1.0)).tensors()
         for part in (shift, scale):
             if part.numel() not in (1, count):
                 raise SzilardError(

@@ -17,8 +17,13 @@ SMALLEST = 1e-4  # scale of outputs that are always 0, relative to the largest s
 
 
 def check_scale(scale: Tensor | float) -> None:
-    """Raise :class:`SzilardError` unless all deviations are above zero and finite."""
-    values = torch.as_tensor(scale)
+    """Raise :class:`SzilardError` unless it is a deviation or several, all above zero and finite."""
+    try:
+        values = None if isinstance(scale, bool | str) else torch.as_tensor(scale)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        values = None
+    if values is None or values.is_complex() or values.dtype == torch.bool or not values.numel():
+        raise SzilardError(f"deviations must be a number or numbers, not {shortened(repr(scale), 60)}")
     if not bool(((values > 0) & torch.isfinite(values)).all()):
         raise SzilardError(
             f"deviations must be above zero and finite, not {shortened(str(values.tolist()), 60)}"
@@ -42,8 +47,8 @@ class Gaussian(Likelihood):
     unlabelled = "agreement with the original's outputs, 1 - squared error / variance"
 
     def __init__(self, scale: Tensor | float = 1.0, *, counts: Tensor | None = None) -> None:
+        check_scale(scale)
         self.scale = torch.as_tensor(scale, dtype=torch.float64)
-        check_scale(self.scale)
         self.counts = counts
 
     @classmethod

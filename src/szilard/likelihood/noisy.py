@@ -33,8 +33,8 @@ class NoisyGaussian(Likelihood):
     def __init__(
         self, scale: float | Tensor = 1.0, *, outputs: int = 1, counts: Tensor | None = None
     ) -> None:
-        if outputs < 1:
-            raise SzilardError(f"a regression needs at least one output, not {outputs}")
+        if isinstance(outputs, bool) or not isinstance(outputs, int) or outputs < 1:
+            raise SzilardError(f"a regression needs a whole number of outputs, at least one, not {outputs!r}")
         check_scale(scale)
         self.scale = scale
         self.outputs = outputs

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from szilard import methods
+from szilard.data.image_range import UNIT, Range
 from szilard.data.reading import MISSING, Reading
 from szilard.errors import SzilardError
 from szilard.likelihood.targets import DATA_TASKS, TaskName, of_data
@@ -35,7 +36,9 @@ class Saved:
         targets: names of several targets or of labels; empty in files of earlier versions.
         answers, noise: of an external network, see :class:`szilard.training.SavedNetwork`.
         reading: of a table, as returned by :meth:`szilard.data.reading.Reading.to_dict`, or None.
-        shift, scale: float32, ``[D]`` for features; ``[C, 1, ...]`` or the input's shape for inputs with more axes.
+        image_range: as in :class:`szilard.data.DataSet`; 0 and 1 in files of earlier versions.
+        shift, scale: ``[D]`` for features, float64; ``[C, 1, ...]`` or the input's shape for inputs with more axes,
+            float32.
     """
 
     network_spec: str | None
@@ -59,6 +62,7 @@ class Saved:
     noise: float | None = None
     reading: dict[str, Any] | None = None
     targets: tuple[str, ...] = ()
+    image_range: Range = UNIT
 
 
 def read(path: Path, content: Any) -> Saved:
@@ -83,13 +87,18 @@ def narrow(statistic: Tensor, input_shape: tuple[int, ...]) -> Tensor:
     """
     for shape in _shapes(input_shape):
         try:
-            return statistic.detach().cpu().float().expand(shape).clone()
+            return statistic.detach().cpu().to(_type(input_shape)).expand(shape).clone()
         except RuntimeError:
             continue
     raise SzilardError(
         f"a normalisation of shape {list(statistic.shape)} does not fit inputs of shape {list(input_shape)}; "
         "give one number for each feature or channel"
     )
+
+
+def _type(input_shape: tuple[int, ...]) -> torch.dtype:
+    """Of shift and scale: float64 for features, which can be as large as a time in seconds."""
+    return torch.float64 if len(input_shape) == 1 else torch.float32
 
 
 def _shapes(input_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -143,6 +152,7 @@ class _Reader(Fields):
             answers=self.text("answers", self.content.get("answers", "")),
             noise=self.optional_number("noise", self.content.get("noise")),
             reading=self._reading(features),
+            image_range=self._image_range(),
         )
 
     def _input_shape(self) -> tuple[int, ...]:
@@ -212,6 +222,13 @@ class _Reader(Fields):
             self.choice("data task", found["task"], DATA_TASKS)
         return {key: value for key, value in found.items() if value is not None}
 
+    def _image_range(self) -> Range:
+        found = self.items("image_range", self.content.get("image_range", list(UNIT)))
+        low, high = (self.number("image_range", one) for one in found) if len(found) == 2 else (1.0, 0.0)
+        if not low <= high:
+            self.refuse("image_range", "must be the lowest and the highest value of the training images")
+        return low, high
+
     def _reading(self, features: tuple[str, ...]) -> dict[str, Any] | None:
         found = self.content.get("reading")
         if found is None:
@@ -230,13 +247,13 @@ class _Reader(Fields):
         if isinstance(value, Tensor):
             if tuple(value.shape) not in shapes or not value.is_floating_point():
                 self.refuse(name, f"must have shape {' or '.join(str(list(shape)) for shape in shapes)}")
-            found = value.float()
+            found = value.to(_type(input_shape))
         else:
             shape = next((shape for shape in shapes if self._has_shape(name, value, shape)), None)
             if shape is None:
                 self.refuse(name, f"must have shape {' or '.join(str(list(shape)) for shape in shapes)}")
-            found = torch.tensor(value, dtype=torch.float32)
-        if not torch.isfinite(found).all() or (positive and not (found > 0).all()):
+            found = torch.tensor(value, dtype=_type(input_shape))
+        if not torch.isfinite(found.float()).all() or (positive and not (found.float() > 0).all()):
             self.refuse(name, "must be finite" + (" and above zero" if positive else ""))
         return found
 

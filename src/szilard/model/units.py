@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from szilard import bayes
 from szilard.data import DataSet
 from szilard.data.check import IGNORED
+from szilard.data.image_range import UNIT, scaled
 from szilard.model.unit_choice import Candidate, Choice, choose
 from szilard.model.unit_relation import UnitRelation, relation_of
 
@@ -74,7 +75,7 @@ def left_alone(x: Tensor, pair: Pair, categories: Tensor | None = None) -> list[
 def unit_range(x: Tensor) -> Pair:
     """Shift and scale that map each feature of ``x [N, D]`` to [0, 1]."""
     low, high = x.amin(0), x.amax(0)
-    return low.float(), torch.where(high > low, high - low, torch.ones_like(high)).float()
+    return low, torch.where(high > low, high - low, torch.ones_like(high))
 
 
 TARGETS = "and targets are standardised"
@@ -102,20 +103,29 @@ def _candidates(data: DataSet, given: bool) -> Iterator[tuple[DataSet, str]]:
 def _others(data: DataSet) -> Sequence[tuple[Pair, str]]:
     zero, one = torch.zeros_like(data.shift), torch.ones_like(data.scale)
     if data.is_image:
-        found = [
-            ((zero, one), "images are taken in [0, 1]"),
-            ((zero + 0.5, one * 0.5), "images are taken in [-1, 1]"),
-        ]
-        if data.input_shape[0] == 3:
-            mean, std = (torch.tensor(each).reshape(3, 1, 1) for each in _IMAGENET)
-            found.append(((mean, std), "images are normalised with the ImageNet statistics"))
-        return found
+        return _of_images(data, zero, one)
     found = [((zero, one), "inputs are taken as they are in the data")]
     if len(data.input_shape) == 1:
         raw = data.raw(data.train.x)
         found += left_alone(raw, (data.shift, data.scale), _of_text(data))
         found.append((unit_range(raw), UNIT_RANGE))
     return found
+
+
+def _of_images(data: DataSet, zero: Tensor, one: Tensor) -> list[tuple[Pair, str]]:
+    """The usual ranges of images, onto which the range of the training images is mapped, or as they are in the data."""
+    found = [
+        (zero, one, "images are taken in [0, 1]"),
+        (zero + 0.5, one * 0.5, "images are taken in [-1, 1]"),
+    ]
+    if data.input_shape[0] == 3:
+        mean, std = (torch.tensor(each).reshape(3, 1, 1) for each in _IMAGENET)
+        found.append((mean, std, "images are normalised with the ImageNet statistics"))
+    low, high = data.image_range
+    pairs = [((scaled(mean, (low, high)), std * (high - low)), text) for mean, std, text in found]
+    if data.image_range != UNIT:
+        pairs.insert(0, ((zero, one), "images are taken as they are in the data"))
+    return pairs
 
 
 def _of_text(data: DataSet) -> Tensor | None:

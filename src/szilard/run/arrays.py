@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard import atomic, bayes, metrics
-from szilard.data import DataSet
+from szilard.data import DataSet, image_range
 from szilard.errors import SzilardError
 from szilard.likelihood.targets import Classes, DataTargets, Labels, Quantities
 from szilard.metrics import Predictive
@@ -75,14 +75,17 @@ def of_predictions(data: DataSet, test: Predictive, ood: Predictive | None) -> A
 def _of_quantities(
     data: DataSet, test: Predictive, y: Tensor, ood: Predictive | None, risk: Tensor
 ) -> Arrays:
-    scale, shift = data.target_scale, data.target_shift
+    scale, shift = (
+        one.cpu().numpy() if isinstance(one, Tensor) else one
+        for one in (data.target_scale, data.target_shift)
+    )
     return {
-        "risk_coverage_risk": risk.numpy() if isinstance(scale, Tensor) else risk.numpy() * scale**2,
-        "test_mean": _numpy(test.mean * scale + shift),
-        "test_variance": _numpy(test.variance * scale**2),
-        "test_target": _numpy(y * scale + shift),
-        "test_epistemic": _numpy(test.epistemic() * scale**2),
-        "test_aleatoric": _numpy(test.aleatoric() * scale**2),
+        "risk_coverage_risk": risk.numpy() if isinstance(scale, np.ndarray) else _wide(risk) * scale**2,
+        "test_mean": _wide(test.mean) * scale + shift,
+        "test_variance": _wide(test.variance) * scale**2,
+        "test_target": _wide(y) * scale + shift,
+        "test_epistemic": _wide(test.epistemic()) * scale**2,
+        "test_aleatoric": _wide(test.aleatoric()) * scale**2,
     }
 
 
@@ -130,7 +133,7 @@ def _reliability(test: Predictive, y: Tensor) -> Arrays:
 def _uncertain(data: DataSet, test: Predictive) -> Arrays:
     """The test images of highest entropy, most uncertain first."""
     index = test.entropy().argsort(descending=True, stable=True)[:SHOWN]
-    pictures = data.raw(data.test.x[index])
+    pictures = image_range.shown(data.raw(data.test.x[index]), data.image_range)
     if pictures.shape[1] == 1:
         pictures = pictures[:, 0]
     return {
@@ -146,6 +149,11 @@ def _thin(values: Tensor) -> Tensor:
     if values.numel() <= MOST:
         return values
     return values[torch.linspace(0, values.numel() - 1, MOST, dtype=torch.float64).long().to(values.device)]
+
+
+def _wide(values: Tensor) -> np.ndarray:
+    """In float64: in the units of the target, numbers can be large and vary little, or their squares leave float32."""
+    return values.detach().cpu().double().numpy()
 
 
 def _numpy(values: Any) -> np.ndarray:

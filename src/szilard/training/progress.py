@@ -85,7 +85,7 @@ class Bar:
         """Set the validation quality after an epoch."""
         key = "accuracy" if "accuracy" in quality else "rmse"
         if key in quality:
-            self._valid = f"valid {key} {quality[key]:.3f}"
+            self._valid = f"valid {key} {_number(quality[key])}"
 
     def _update(self) -> None:
         if self._bar is None:
@@ -143,6 +143,11 @@ def fitted(
             return shown, text, min(_LONGEST, free)
     text = "  ".join([epoch_short, *short])
     return "", text, max(1, width - len(text) - _TIME - 4)
+
+
+def _number(value: float) -> str:
+    """Three decimals, or three digits of an error in units of any size."""
+    return f"{value:.3f}" if value == 0 or 0.01 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _long(energy: float, cost: float) -> str:

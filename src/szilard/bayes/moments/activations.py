@@ -24,17 +24,33 @@ from szilard.errors import SzilardError
 Number = float | int | Tensor
 
 
-def put(x: GaussianTensor, answer: GaussianTensor, inplace: bool) -> GaussianTensor:
-    """The answer of an activation; with ``inplace`` it is also written into its input, as torch does."""
+def put(
+    x: GaussianTensor,
+    answer: GaussianTensor,
+    inplace: bool,
+    function: Callable[[Tensor], Tensor] | None = None,
+) -> GaussianTensor:
+    """The answer of an activation; with ``inplace`` it is also written into its input, as torch does.
+
+    Args:
+        function: the activation, for numbers; None: it is no function of its input alone.
+    """
+    if function is not None:
+        answer.from_origins(x.then(function))
     if not inplace:
         return answer
     x.write(answer)
     return x
 
 
-def monotone(x: GaussianTensor, answer: GaussianTensor, inplace: bool) -> GaussianTensor:
+def monotone(
+    x: GaussianTensor,
+    answer: GaussianTensor,
+    inplace: bool,
+    function: Callable[[Tensor], Tensor] | None = None,
+) -> GaussianTensor:
     """The same for a monotone activation, which keeps the correlation of positions."""
-    return put(x, sharing.monotone(answer, x), inplace)
+    return put(x, sharing.monotone(answer, x), inplace, function)
 
 
 def elementwise(function: Callable[..., Tensor], in_place: bool = False) -> Callable[..., Tensor]:
@@ -45,7 +61,8 @@ def elementwise(function: Callable[..., Tensor], in_place: bool = False) -> Call
         def values(x: Tensor) -> Tensor:
             return function(x, *arguments, **named)
 
-        return monotone(input, GaussianTensor(*gaussian.quadrature(values, *input.moments)), inplace)
+        answer = GaussianTensor(*gaussian.quadrature(values, *input.moments))
+        return monotone(input, answer, inplace, values)
 
     return run
 
@@ -62,7 +79,7 @@ for _name in (
 def relu(input: GaussianTensor, inplace: bool = False) -> Tensor:
     if input.before_relu is not None:  # it is at least zero already
         return input
-    return put(input, GaussianTensor.rectified(*input.moments, input.shared), inplace)
+    return put(input, GaussianTensor.rectified(*input.moments, input.shared), inplace, torch.relu)
 
 
 @rule("relu_")
@@ -72,7 +89,8 @@ def relu_(input: GaussianTensor) -> Tensor:
 
 @rule("leaky_relu")
 def leaky_relu(input: GaussianTensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    return monotone(input, GaussianTensor(*gaussian.leaky_relu(*input.moments, negative_slope)), inplace)
+    answer = GaussianTensor(*gaussian.leaky_relu(*input.moments, negative_slope))
+    return monotone(input, answer, inplace, lambda x: F.leaky_relu(x, negative_slope))
 
 
 @rule("leaky_relu_")
@@ -93,7 +111,8 @@ def prelu(input: GaussianTensor, weight: Tensor) -> Tensor:
 def hardtanh(
     input: GaussianTensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Tensor:
-    return monotone(input, GaussianTensor(*gaussian.clip(*input.moments, min_val, max_val)), inplace)
+    answer = GaussianTensor(*gaussian.clip(*input.moments, min_val, max_val))
+    return monotone(input, answer, inplace, lambda x: x.clamp(min_val, max_val))
 
 
 @rule("relu6")
@@ -105,7 +124,7 @@ def relu6(input: GaussianTensor, inplace: bool = False) -> Tensor:
 def hardsigmoid(input: GaussianTensor, inplace: bool = False) -> Tensor:
     """min(max(x, -3), 3) / 6 + 1/2."""
     mean, variance = gaussian.clip(*input.moments, -3.0, 3.0)
-    return monotone(input, GaussianTensor(mean * (1 / 6) + 0.5, variance * (1 / 36)), inplace)
+    return monotone(input, GaussianTensor(mean * (1 / 6) + 0.5, variance * (1 / 36)), inplace, F.hardsigmoid)
 
 
 @rule("clamp", "clip")
@@ -158,23 +177,23 @@ def alpha_dropout(
 @rule("abs", "__abs__")
 def absolute(input: GaussianTensor) -> Tensor:
     """|x| = max(x, 0) - min(x, 0)."""
-    return GaussianTensor(*gaussian.leaky_relu(*input.moments, -1.0))
+    return put(input, GaussianTensor(*gaussian.leaky_relu(*input.moments, -1.0)), False, torch.abs)
 
 
 @rule("exp")
 def exp(input: GaussianTensor) -> Tensor:
     """Log-normal moments."""
-    return GaussianTensor(*gaussian.log_normal(*input.moments))
+    return put(input, GaussianTensor(*gaussian.log_normal(*input.moments)), False, torch.exp)
 
 
 @rule("sin")
 def sin(input: GaussianTensor) -> Tensor:
-    return GaussianTensor(*_wave(*input.moments, torch.sin, 1))
+    return put(input, GaussianTensor(*_wave(*input.moments, torch.sin, 1)), False, torch.sin)
 
 
 @rule("cos")
 def cos(input: GaussianTensor) -> Tensor:
-    return GaussianTensor(*_wave(*input.moments, torch.cos, -1))
+    return put(input, GaussianTensor(*_wave(*input.moments, torch.cos, -1)), False, torch.cos)
 
 
 def _wave(mean: Tensor, variance: Tensor, function: Callable[[Tensor], Tensor], sign: int) -> Pair:

@@ -1,17 +1,19 @@
-"""Rules for arithmetic. Two different Gaussian tensors count as independent, also where a shortcut joins its branch."""
+"""Rules for arithmetic. Tensors count as independent, also where a shortcut joins its branch, except functions of one
+variable each (:mod:`szilard.bayes.moments.dependence`)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from szilard.bayes.moments import sharing
-from szilard.bayes.moments.linear import shifted
+from szilard.bayes.moments import gaussian, sharing
+from szilard.bayes.moments.dependence import Origin, common
 from szilard.bayes.moments.rules import rule
-from szilard.bayes.moments.value import GaussianTensor, joined, split
+from szilard.bayes.moments.value import GaussianTensor, Moments, joined, split
 from szilard.errors import SzilardError
 
 Number = float | int | Tensor
@@ -25,7 +27,56 @@ def _scaled(x: Tensor, factor: Number) -> Tensor:
     mean, variance = split(x)
     scaled = mean * factor
     found = joined(scaled, None if variance is None else (variance * (factor * factor)).expand(scaled.shape))
-    return sharing.scaled(found, x, factor)
+    return sharing.scaled(_mapped(x, found, lambda values: values * factor, factor), x, factor)
+
+
+def _mapped(x: Any, found: Tensor, function: Callable[[Tensor], Tensor], constant: Number) -> Tensor:
+    """The result of an elementwise function of x with a constant."""
+    if isinstance(x, GaussianTensor) and isinstance(found, GaussianTensor):
+        free = not isinstance(constant, Tensor) or constant.dim() == 0
+        found.from_origins(x.then(function, free=free, affine=True))
+    return found
+
+
+def _dependent(
+    first: GaussianTensor,
+    second: GaussianTensor,
+    function: Callable[[Tensor, Tensor], Tensor],
+    apart: Moments,
+) -> GaussianTensor:
+    """A function of two tensors, with the moments ``apart`` where their entries are different variables.
+
+    Where both are functions of the same variable, its quadrature; x x and x ± x are exact.
+    """
+    found = common(first.origins, second.origins)
+    if found is None:
+        return GaussianTensor(*apart)
+    one, other, same = found
+
+    def values(x: Tensor) -> Tensor:
+        return function(one.values(x), other.values(x))
+
+    mean, variance = (part.expand(apart.mean.shape) for part in (one.mean, one.variance))
+    if one.function is None and other.function is None:
+        pair = _of_one(function, mean, variance)
+    else:
+        pair = gaussian.quadrature(values, mean, variance)
+    if same is True:
+        return GaussianTensor(*pair).from_origins(
+            [Origin(one.mean, one.variance, values, one.free and other.free, False)]
+        )
+    assert isinstance(same, Tensor)
+    return GaussianTensor(*(torch.where(same, a, b) for a, b in zip(pair, apart, strict=True)))
+
+
+def _of_one(
+    function: Callable[[Tensor, Tensor], Tensor], mean: Tensor, variance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Moments of x x or of x ± x. Of the product, E[x²] = μ² + v, and the variance is 2 v² + 4 μ² v."""
+    if function is torch.mul:
+        return mean.square() + variance, 2 * variance.square() + 4 * mean.square() * variance
+    factor = function(torch.ones(()), torch.ones(())).item()
+    return mean * factor, variance * factor**2
 
 
 def plus(first: Number, second: Number, sign: float = 1.0) -> Tensor:
@@ -43,7 +94,15 @@ def plus(first: Number, second: Number, sign: float = 1.0) -> Tensor:
     total = mean + other
     parts = [part for part in (variance, spread) if part is not None]
     joint = parts[0] + parts[1] if len(parts) == 2 else parts[0]
-    found = GaussianTensor(total, joint if joint.shape == total.shape else joint.expand(total.shape))
+    apart = Moments(total, joint if joint.shape == total.shape else joint.expand(total.shape))
+    if isinstance(first, GaussianTensor) and isinstance(second, GaussianTensor):
+        found = _dependent(first, second, lambda x, y: x + sign * y, apart)
+    elif isinstance(first, GaussianTensor):
+        found = GaussianTensor(*apart)
+        _mapped(first, found, lambda x: x + sign * second, second)
+    else:
+        found = GaussianTensor(*apart)
+        _mapped(second, found, lambda x: first + sign * x, first)
     return sharing.summed(found, ((first, 1.0), (second, sign)))
 
 
@@ -61,15 +120,11 @@ def _parts(value: Number) -> tuple[Any, Tensor | None]:
 
 
 def times(first: Number, second: Number) -> Tensor:
-    """The product; of two independent Gaussians the variance is v₁ v₂ + μ₁² v₂ + μ₂² v₁.
-
-    Of a Gaussian and itself, E[x²] = μ² + v, and the variance is 2 v² + 4 μ² v.
-    """
+    """The product; of two independent Gaussians the variance is v₁ v₂ + μ₁² v₂ + μ₂² v₁."""
     if isinstance(first, GaussianTensor) and isinstance(second, GaussianTensor):
         (m1, v1), (m2, v2) = first.moments, second.moments
-        if first is second:
-            return GaussianTensor(m1.square() + v1, 2 * v1.square() + 4 * m1.square() * v1)
-        found = GaussianTensor(m1 * m2, v1 * (v2 + m2.square()) + m1.square() * v2)
+        apart = Moments(m1 * m2, v1 * (v2 + m2.square()) + m1.square() * v2)
+        found = _dependent(first, second, torch.mul, apart)
         return sharing.multiplied(sharing.multiplied(found, first, second), second, first)
     if isinstance(first, GaussianTensor):
         return _scaled(first, second)
@@ -112,8 +167,8 @@ def div(input: Number, other: Number, *, rounding_mode: str | None = None) -> Te
 @rule("neg", "negative", "__neg__")
 def neg(input: GaussianTensor) -> Tensor:
     mean, variance = input.moments
-    found = sharing.scaled(GaussianTensor(-mean, variance), input, -1.0)
-    return found
+    found = _mapped(input, GaussianTensor(-mean, variance), torch.neg, -1.0)
+    return sharing.scaled(found, input, -1.0)
 
 
 @rule("positive", "__pos__")
@@ -187,4 +242,4 @@ def average(
 @rule("addcmul")
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     product = times(tensor1, tensor2)
-    return shifted(product if value == 1 else times(product, value), input)
+    return plus(input, product if value == 1 else times(product, value))

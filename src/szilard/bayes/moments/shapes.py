@@ -35,27 +35,38 @@ def moved(function: Callable[..., Any], view: bool = False, channels: bool = Fal
         ):  # x.expand_as(gaussian): only the shape of the other is read
             shapes = [a.moments.mean if isinstance(a, GaussianTensor) else a for a in arguments]
             return function(input, *shapes, **named)
-        if channels:
-            kept = sharing.rearranged(input, lambda values: function(values, *arguments, **named))
-            if kept is not None:
-                return kept.views(input) if view else kept
+
+        def of(values: Tensor) -> Any:
+            return function(values, *arguments, **named)
+
+        kept = sharing.rearranged(input, of) if channels else None
+        if kept is not None:
+            return _view(input, kept, of) if view else kept
         if input.is_lazy:
             assert input.before_relu is not None
             pair = input.before_relu
         else:
             pair = input.moments
-        means, variances = (function(values, *arguments, **named) for values in pair)
+        means, variances = map(of, pair)
         if not isinstance(means, Tensor):
             found = [GaussianTensor(*parts) for parts in zip(means, variances, strict=True)]
             return tuple(one.views(input) for one in found) if view else tuple(found)
         answer = (GaussianTensor.rectified if input.is_lazy else GaussianTensor)(means, variances)
         if input.before_relu is not None and not input.is_lazy:
-            answer.before_relu = Moments(
-                *(function(values, *arguments, **named) for values in input.before_relu)
-            )
-        return answer.views(input) if view else answer
+            answer.before_relu = Moments(*map(of, input.before_relu))
+        return _view(input, answer, of) if view else answer
 
     return run
+
+
+def _view(input: GaussianTensor, answer: GaussianTensor, function: Callable[[Tensor], Any]) -> GaussianTensor:
+    """The answer as a view of the input: of the same variables, in the places to which the function moves them."""
+    answer.from_origins([
+        origin._replace(mean=function(origin.mean), variance=function(origin.variance))
+        for origin in input.derived
+        if origin.free
+    ])  # fmt: skip
+    return answer.views(input)
 
 
 #: Methods of tensors whose answer can share memory with the tensor, and functions of the same name.
@@ -66,7 +77,7 @@ VIEWS = (
 )  # fmt: skip
 #: Those that copy.
 COPIES = (
-    "clone", "index_select", "gather", "flip", "roll", "repeat", "repeat_interleave", "tile", "take_along_dim", "rot90",
+    "index_select", "gather", "flip", "roll", "repeat", "repeat_interleave", "tile", "take_along_dim", "rot90",
 )  # fmt: skip
 
 
@@ -77,13 +88,22 @@ def _callable(name: str) -> Callable[..., Any]:
 
 #: Those that keep the order of entries.
 _IN_ORDER = (
-    "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "detach", "clone", "ravel",
+    "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "detach", "ravel",
 )  # fmt: skip
 for _name in VIEWS:
     rule(_name)(moved(_callable(_name), view=True, channels=_name in _IN_ORDER))
 rule("__getitem__")(sharing.sliced(moved(Tensor.__getitem__, view=True)))
 for _name in COPIES:
-    rule(_name)(moved(_callable(_name), channels=_name in _IN_ORDER))
+    rule(_name)(moved(_callable(_name)))
+
+
+@rule("clone")
+def clone(input: GaussianTensor, *, memory_format: torch.memory_format = torch.preserve_format) -> Tensor:
+    """A copy, of the same variables."""
+    copy: GaussianTensor = moved(torch.clone, channels=True)(input, memory_format=memory_format)
+    return copy.from_origins(input.origins)
+
+
 rule("unfold", places=(Tensor,))(moved(Tensor.unfold, view=True))
 rule("unfold", places=(F,))(moved(F.unfold))
 for _name in ("channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "native_channel_shuffle"):

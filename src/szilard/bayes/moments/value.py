@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from szilard.bayes.moments import gaussian, map_statistics, positions
+from szilard.bayes.moments.dependence import Function, Origin
 from szilard.bayes.moments.map_statistics import Spread
 from szilard.bayes.moments.positions import Means
 from szilard.bayes.moments.rules import apply
 from szilard.errors import SzilardError
+
+_MOST_ORIGINS = 2  # that a tensor has besides the tensor before it
 
 
 class Moments(NamedTuple):
@@ -26,6 +29,7 @@ class Moments(NamedTuple):
 #: Attributes that an operation in place replaces.
 _CONTENTS = (
     "_moments", "before_relu", "before_shared", "_shared", "_later", "_spread", "_joint", "_averaged",
+    "_derived",
 )  # fmt: skip
 
 
@@ -61,6 +65,8 @@ class GaussianTensor(Tensor):
     _spread: Spread | None
     _joint: Moments | None  # of an average, with the shared errors
     _averaged: bool
+    #: Other variables of which this is an elementwise function, the furthest first.
+    _derived: tuple[Origin, ...]
     _memory: _Memory
     _writes: int
 
@@ -112,6 +118,39 @@ class GaussianTensor(Tensor):
             assert self.before_relu is not None
             self._moments = Moments(*gaussian.relu(*self.before_relu))
         return self._moments
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """The variables of which this is an elementwise function, the most exact first; it is one of itself, too."""
+        own = Origin(*self.moments)
+        before = self.derived
+        return *(o for o in before if not o.affine), own, *(o for o in before if o.affine)
+
+    @property
+    def derived(self) -> tuple[Origin, ...]:
+        """:attr:`origins` without the tensor itself."""
+        self._check()
+        if not self._derived and self.before_relu is not None:
+            self._derived = (Origin(*self.before_relu).then(torch.relu),)
+        return self._derived
+
+    def then(self, function: Function, *, free: bool = True, affine: bool = False) -> tuple[Origin, ...]:
+        """The origins of an elementwise function of this tensor: the furthest, and this tensor itself."""
+        before = (
+            *self.derived[:_MOST_ORIGINS],
+            *([] if self.is_lazy or self._averaged else [Origin(*self.moments)]),
+        )
+        return tuple(origin.then(function, free=free, affine=affine) for origin in before)
+
+    def from_origins(self, origins: Sequence[Origin]) -> GaussianTensor:
+        """This tensor, as an elementwise function of other variables of its shape."""
+        # Numbers of axes first: comparing sizes of different axes would fix the batch size of a traced graph.
+        self._derived = tuple(
+            origin
+            for origin in origins
+            if origin.mean.dim() == self.dim() and origin.mean.shape == self.shape
+        )
+        return self
 
     @property
     def is_lazy(self) -> bool:
@@ -270,5 +309,5 @@ def _made(
     )
     made._moments, made.before_relu, made._memory, made._writes = moments, before, _Memory(), 0
     made.before_shared = made._shared = made._later = made._spread = made._joint = None
-    made._averaged = False
+    made._averaged, made._derived = False, ()
     return made

@@ -104,7 +104,7 @@ def predict(
         if json and out is None:
             output.as_json({"network": str(file), "predictions": predicted.rows(), **_left_out(lines)})
             return
-        text = spreadsheet.csv(predicted.columns)
+        text = spreadsheet.csv(predicted.columns, predicted.digits)
         if out is None:
             output.say_data(text)
             return

@@ -159,7 +159,7 @@ def _is_size(value: Any) -> bool:
 def _numbers(value: Any) -> Tensor | None:
     if value is None:
         return None
-    found = torch.tensor(value, dtype=torch.float32)
+    found = torch.tensor(value, dtype=torch.float64)
     if found.numel() > _MOST or not bool(torch.isfinite(found).all()):
         raise ValueError
     return found

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from szilard.cli.external.examples import Examples, Part
 from szilard.cli.external.normalisation import Normalisation
+from szilard.data.dataset import standardised
 from szilard.model.units import RAW_TARGETS, TARGETS, UNIT_RANGE, left_alone, unit_range
 
 Units = tuple[Tensor, Tensor] | None  # shift and scale
@@ -33,8 +34,8 @@ def candidates(
         else:
             sets = [standard, plain] if labelled and x.dim() in (2, 4) else [plain, standard]
         if x.dim() == 2:
-            sets += left_alone(x.float(), moments)
-            sets.append((unit_range(x.float()), UNIT_RANGE))
+            sets += left_alone(x.double(), moments)
+            sets.append((unit_range(x.double()), UNIT_RANGE))
     y = data.train.y
     has_values = y.is_floating_point() and not bool(((y == 0) | (y == 1)).all())
     for units_, text in sets:
@@ -42,7 +43,7 @@ def candidates(
         if has_values:
             shift, scale = y.double().mean(0), y.double().std(0, correction=0)
             scale = torch.where(scale > 0, scale, 1.0)
-            yield units_, (shift.float(), scale.float()), f"{text}, {TARGETS}"
+            yield units_, (shift, scale), f"{text}, {TARGETS}"
 
 
 def _moments(x: Tensor, *, channels_last: bool) -> tuple[Tensor, Tensor]:
@@ -53,14 +54,14 @@ def _moments(x: Tensor, *, channels_last: bool) -> tuple[Tensor, Tensor]:
     shift, scale = values.mean(axes), values.std(axes, correction=0)
     scale = torch.where(scale > 0, scale, 1.0)
     shape = (-1, 1, 1) if first else (-1,)
-    return shift.float().reshape(shape), scale.float().reshape(shape)
+    return shift.reshape(shape), scale.reshape(shape)
 
 
 def converted(data: Examples, x_units: Units | str, y_units: Units) -> Examples:
     """The data in these units."""
 
     def part(one: Part) -> Part:
-        return Part(in_units(one.x, x_units), one.y if y_units is None else in_units(one.y, y_units))
+        return Part(in_units(one.x, x_units), in_units(one.y, y_units))
 
     return replace(data, train=part(data.train), valid=part(data.valid), test=part(data.test))
 
@@ -75,9 +76,14 @@ def in_type(data: Examples, kind: torch.dtype) -> Examples:
 
 
 def in_units(x: Tensor, units_: Units | str) -> Tensor:
-    """Inputs as a network takes them; None leaves them, and their type, as they are."""
+    """Inputs as a network takes them: whole numbers, or float32, standardised in float64.
+
+    Args:
+        units_: shift and scale; None leaves inputs as they are; any text makes numbers of them.
+    """
     if units_ is None:
-        return x
+        return x.float() if x.dtype == torch.float64 else x
     if isinstance(units_, str):
         return x.float()
-    return (x.float() - units_[0]) / units_[1]
+    shift, scale = (part.double() for part in units_)
+    return standardised(x, shift, scale)

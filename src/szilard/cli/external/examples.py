@@ -204,7 +204,7 @@ def _indices(y: Tensor, fractions: tuple[float, ...], seed: int) -> list[Tensor]
 
 
 def inputs(array: np.ndarray, what: str) -> Tensor:
-    """Inputs of a network: float32; int64 for tokens; images of bytes become float32 in [0, 1].
+    """Inputs of a network: float64 columns; int64 tokens; all else float32, and images of bytes are in [0, 1].
 
     Raises:
         SzilardError: no numbers, not finite, or a single number for each example.
@@ -219,7 +219,9 @@ def inputs(array: np.ndarray, what: str) -> Tensor:
         if x.dim() == 2:
             return x.long()
         return (x.unsqueeze(1) if x.dim() == 3 else x).float() / 255
-    return x.float() if x.is_floating_point() else x
+    if not x.is_floating_point():
+        return x
+    return x.double() if x.dim() == 2 else x.float()
 
 
 def _labels(array: np.ndarray, what: str) -> Tensor:
@@ -228,7 +230,7 @@ def _labels(array: np.ndarray, what: str) -> Tensor:
     if y.dim() == 0:
         raise SzilardError(f"{what} is one number; give one label for each input")
     if y.is_floating_point():
-        return y.float()
+        return y.double()
     no_label_255(y, what)
     return y.long()
 
@@ -249,11 +251,11 @@ def _of_table(table: Table, target: str | None) -> tuple[Tensor, Tensor, tuple[s
     labels = [targets.numbers(table, column) for column in chosen]
     y = torch.from_numpy(np.stack(labels, 1))
     whole = bool((y == y.round()).all())
-    return x, y.long() if whole else y.float(), tuple(table.names[column] for column in chosen), columns
+    return x, y.long() if whole else y, tuple(table.names[column] for column in chosen), columns
 
 
 def features(table: Table, names: Sequence[str]) -> Tensor:
-    """Columns of numbers as ``[N, D]`` float32.
+    """Columns of numbers as ``[N, D]`` float64.
 
     Raises:
         SzilardError: a column is missing, or holds text.
@@ -272,4 +274,4 @@ def features(table: Table, names: Sequence[str]) -> Tensor:
                 "takes"
             )
         columns.append(table.numbers(number))
-    return torch.from_numpy(np.stack(columns, 1)).float()
+    return torch.from_numpy(np.stack(columns, 1))

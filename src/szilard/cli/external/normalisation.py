@@ -54,4 +54,5 @@ def _channels(text: str | None, input_shape: tuple[int, ...], name: str) -> Tens
         raise SzilardError(f"{name} has {len(values)} numbers; give one, or one for each of {input_shape[0]}")
     if name == "--std" and min(values) <= 0:
         raise SzilardError(f"--std must be positive, and is {text}")
-    return torch.tensor(values).expand(input_shape[0]).reshape(-1, *[1] * (len(input_shape) - 1))
+    kind = torch.float64 if len(input_shape) == 1 else torch.float32  # a column can hold a time in seconds
+    return torch.tensor(values, dtype=kind).expand(input_shape[0]).reshape(-1, *[1] * (len(input_shape) - 1))

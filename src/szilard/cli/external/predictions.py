@@ -14,7 +14,7 @@ from szilard.cli.external import build_record, examples, several_inputs, weights
 from szilard.cli.external.candidate_units import in_units
 from szilard.cli.external.network_and_data import open_network_and_data
 from szilard.cli.external.network_and_examples import NetworkAndExamples
-from szilard.cli.predictions import Predictions, by_name, of_predictive, of_tensors
+from szilard.cli.predictions import Predictions, in_units_of, of_predictive, of_tensors
 from szilard.cli.request import Draws, Request, Tell
 from szilard.compression.outputs import judged_output
 from szilard.data.files import path_of
@@ -37,8 +37,8 @@ def of_means(
     network: nn.Module, x: Tensor, shift: float | Tensor, scale: float | Tensor, targets: Sequence[str] = ()
 ) -> Predictions:
     """Predictions of a regression network that outputs a mean without its noise."""
-    found = _outputs(network, x) * scale + shift
-    return by_name({"mean": found}, targets) if targets else of_tensors({"mean": found[:, 0]})
+    found = _outputs(network, x).double() * scale + shift
+    return in_units_of(scale, {"mean": found if targets else found[:, 0]}, targets)
 
 
 def of_weights(request: Request, name: str, draws: Draws, tell: Tell) -> Predictions:
@@ -211,10 +211,12 @@ def _by_meaning(
     else:
         kind = "output"
         if target is not None:
-            output = output * target[1] + target[0]
+            output = output.double() * target[1] + target[0]
     flat = output.reshape(len(output), -1)
     several = flat.shape[1] > 1
     known = list(names) if len(names) == flat.shape[1] else [f"{kind}{i}" for i in range(flat.shape[1])]
     if not several and not names:
         known = [kind]
+    if kind == "output" and target is not None:
+        return in_units_of(target[1], {"output": flat}, known)
     return of_tensors(dict(zip(known, flat.unbind(1), strict=True)))

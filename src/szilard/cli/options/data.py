@@ -100,9 +100,9 @@ Mean = Annotated[
     str | None,
     typer.Option(
         metavar="A,B,C",
-        help="Normalise inputs as (x - mean) / std, with pixels in [0, 1]: one number, or one for each channel or "
-        "column. Default: mean and standard deviation of the training split, or no normalisation, whichever gives the "
-        "better score.",
+        help="Normalise inputs as (x - mean) / std, with numbers as in the file and bytes divided by 255: one number, "
+        "or one for each channel or column. Default: mean and standard deviation of the training split, or no "
+        "normalisation, whichever gives the better score.",
         rich_help_panel=_DATA,
     ),
 ]

@@ -57,6 +57,8 @@ class Backend:
     modules: tuple[str, ...] = ()
     #: Suffix of its files; empty if it writes none.
     suffix = ""
+    #: Floating types of the networks that it takes; empty: any.
+    floats: tuple[torch.dtype, ...] = (torch.float32,)
     #: Whether it refuses inputs that are not finite.
     checks_inputs = False
     #: Whether its files are machine code, which is run when they are opened.

@@ -11,6 +11,7 @@ from szilard.deploy.backends.base import Backend, Job, Run
 class Eager(Backend):
     name = "eager"
     summary = "plain PyTorch, without compiling"
+    floats = ()
 
     def compile(self, job: Job) -> Run:
         graph = job.graph.eval()

@@ -27,6 +27,7 @@ class Inductor(Backend):
     name = "inductor"
     summary = "AOTInductor: a shared library made by torch, with a C++ compiler"
     suffix = ".pt2"
+    floats = (torch.float32, torch.float64)
     executable = True
 
     def compile(self, job: Job) -> Run:

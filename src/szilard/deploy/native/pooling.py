@@ -28,7 +28,8 @@ def _max_pool(
     axes = len(input.sizes) - 1
     if ceil_mode or return_indices or axes_of(dilation, axes) != (1,) * axes:
         raise SzilardError(
-            "the native backend takes max-pooling without dilation, ceil_mode and indices only"
+            "the native backend takes max-pooling without dilation, ceil_mode and indices only; choose "
+            "another backend, such as onnx"
         )
     kernel, pads = axes_of(kernel_size, axes), axes_of(padding, axes)
     strides = kernel if stride in (None, [], ()) else axes_of(stride, axes)
@@ -55,7 +56,8 @@ def _avg_pool(
 ) -> Traced:
     if ceil_mode or divisor_override is not None:
         raise SzilardError(
-            "the native backend takes average pooling without ceil_mode and divisor_override only"
+            "the native backend takes average pooling without ceil_mode and divisor_override only; choose "
+            "another backend, such as onnx"
         )
     axes = len(input.sizes) - 1
     kernel = axes_of(kernel_size, axes)
@@ -78,7 +80,10 @@ def _adaptive_avg_pool(input: Traced, output_size: Any) -> Traced:
     sizes = input.sizes[1:]
     wanted = [n if m is None else m for n, m in zip(sizes, _given(output_size, len(sizes)), strict=True)]
     if any(n % m for n, m in zip(sizes, wanted, strict=True)):
-        raise SzilardError(f"the native backend cannot average {list(sizes)} positions to {wanted}")
+        raise SzilardError(
+            f"the native backend cannot average {list(sizes)} positions to {wanted}; choose another backend, "
+            "such as onnx"
+        )
     kernel = tuple(n // m for n, m in zip(sizes, wanted, strict=True))
     return _averaged(made(input.program, input.program.average_pool(input.value, kernel)), input)
 
@@ -98,7 +103,9 @@ def _mean(input: Traced, dim: Any = None, keepdim: bool = False, **named: Any) -
     rank = len(input.sizes) + 1
     axes = sorted(d % rank for d in ([dim] if isinstance(dim, int) else list(dim or [])))
     if rank < 3 or axes != list(range(2, rank)):
-        raise SzilardError("the native backend takes means over all positions only")
+        raise SzilardError(
+            "the native backend takes means over all positions only; choose another backend, such as onnx"
+        )
     value = input.program.global_average(input.value)
     if keepdim:
         value = input.program.reshape(value, (input.sizes[0], *[1] * (rank - 2)))

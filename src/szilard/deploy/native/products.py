@@ -132,7 +132,9 @@ def _batch_norm(
     *_: object,
 ) -> Traced:
     if training or running_mean is None or running_var is None:
-        raise SzilardError("the native backend needs BatchNorm with running statistics")
+        raise SzilardError(
+            "the native backend needs BatchNorm with running statistics; choose another backend, such as onnx"
+        )
     if any(isinstance(value, GaussianTensor) for value in (weight, bias)):
         raise SzilardError(
             "the native backend has no kernel for BatchNorm with a Gaussian scale or shift; choose another backend, "
@@ -172,7 +174,9 @@ for _name in ("sigmoid", "tanh", "silu"):
 @rule("gelu")
 def _gelu(input: Traced, approximate: str = "none") -> Traced:
     if approximate != "none":
-        raise SzilardError("the native backend has no kernel for gelu with approximate='tanh'")
+        raise SzilardError(
+            "the native backend has no kernel for gelu with approximate='tanh'; choose another backend, such as onnx"
+        )
     return _elementwise(input, input.program.gelu(input.value))
 
 
@@ -190,8 +194,12 @@ def _elementwise(input: Traced, value: Value) -> Traced:
 @rule("add", "__add__", "__radd__", "__iadd__", "add_")
 def _add(input: Any, other: Any, *, alpha: float = 1) -> Traced:
     if alpha != 1 or not isinstance(input, Traced) or not isinstance(other, Traced) or input is other:
-        raise SzilardError("the native backend adds two different values of the network only")
+        raise SzilardError(
+            "the native backend adds two different values of the network only; choose another backend, such as onnx"
+        )
     if input.sizes != other.sizes:
-        raise SzilardError("the native backend adds values of one shape only")
+        raise SzilardError(
+            "the native backend adds values of one shape only; choose another backend, such as onnx"
+        )
     found = later(input, input.sizes, lambda relu: input.program.add(input.value, other.value, relu=relu))
     return found.sharing(sharing.summed(input, other), average=len(input.sizes) == 1)

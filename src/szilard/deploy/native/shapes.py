@@ -21,7 +21,9 @@ rule = RULES.rule
 def _reshaped(input: Traced, shape: Sequence[int]) -> Traced:
     wanted = [int(n) for n in shape]
     if not wanted or wanted[0] not in (-1, input.program.batch) or len(wanted) < 2:
-        raise SzilardError("the native backend keeps the batch as the first axis")
+        raise SzilardError(
+            "the native backend keeps the batch as the first axis; choose another backend, such as onnx"
+        )
     rest = wanted[1:]
     size = math.prod(input.sizes)
     if -1 in rest:
@@ -74,7 +76,9 @@ def _cat(tensors: Sequence[Any], dim: int = 0) -> Traced:
     if len(tensors) == 2 and isinstance(first, Traced) and not isinstance(tensors[1], Traced):
         return _with_constant(first, tensors[1], dim)
     if not all(isinstance(x, Traced) for x in tensors) or dim not in (1, 1 - len(first.shape)):
-        raise SzilardError("the native backend concatenates values along channels only")
+        raise SzilardError(
+            "the native backend concatenates values along channels only; choose another backend, such as onnx"
+        )
     answer = made(first.program, first.program.concat([x.value for x in tensors]))
     return answer.sharing(sharing.joined(tensors))
 
@@ -83,7 +87,8 @@ def _with_constant(x: Traced, values: Tensor, dim: int) -> Traced:
     """``x`` and constants after it, as a linear map: the identity with a bias."""
     if len(x.sizes) != 1 or dim not in (1, -1) or values.dim() != 2 or not bool((values == values[0]).all()):
         raise SzilardError(
-            "the native backend appends constants to features [B, k] only, the same for all examples"
+            "the native backend appends constants to features [B, k] only, the same for all examples; choose "
+            "another backend, such as onnx"
         )
     count, more = x.sizes[0], values.shape[1]
     weight = torch.eye(count + more, count)
@@ -103,13 +108,19 @@ def _getitem(input: Traced, index: Any) -> Traced:
     index = index if isinstance(index, tuple) else (index,)
     whole = slice(None)
     if not all(isinstance(part, slice) for part in index) or index[0] != whole:
-        raise SzilardError("the native backend indexes with slices of channels and steps of positions only")
+        raise SzilardError(
+            "the native backend indexes with slices of channels and steps of positions only; choose another backend, "
+            "such as onnx"
+        )
     parts = [*index, *[whole] * (len(input.shape) - len(index))][1:]
     channels, positions = parts[0], parts[1:]
     start, stop, step = channels.indices(input.sizes[0])
     strides = [1 if part.step is None else part.step for part in positions]
     if step != 1 or any(part.start not in (None, 0) or part.stop is not None for part in positions):
-        raise SzilardError("the native backend indexes with slices of channels and steps of positions only")
+        raise SzilardError(
+            "the native backend indexes with slices of channels and steps of positions only; choose another backend, "
+            "such as onnx"
+        )
     value = input.program.channels(input.value, stop - start, -start, tuple(strides) or 1)
     return made(input.program, value).sharing(sharing.window(input, start, stop - start))
 
@@ -118,7 +129,7 @@ def _getitem(input: Traced, index: Any) -> Traced:
 def _pad(input: Traced, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Traced:
     axes = len(input.sizes) - 1
     if mode != "constant" or value not in (None, 0):
-        raise SzilardError("the native backend pads with zeros only")
+        raise SzilardError("the native backend pads with zeros only; choose another backend, such as onnx")
     pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]  # from the last axis on
     if any(p != (0, 0) for p in pairs[:axes]) or len(pairs) != axes + 1 or min(pairs[axes]) < 0:
         raise SzilardError("the native backend pads channels only; let the convolution pad positions")

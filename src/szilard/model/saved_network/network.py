@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from szilard import methods
 from szilard.data import DataSet
+from szilard.data.dataset import standardised
+from szilard.data.image_range import UNIT, Range
 from szilard.data.reading import Reading
 from szilard.data.unseen import StandIns
 from szilard.likelihood.targets import DataTargets, TaskName, of_data
@@ -30,6 +32,7 @@ class SavedNetwork:
         reading: how new rows of a table are read; None for other data and for files of earlier versions.
         data_trusted: whether paths in ``data`` can be opened, see :mod:`szilard.model.trust`.
         answers: form of the outputs of an external network, as the command line names it; empty: as they are.
+        image_range: lowest and highest value of the training images, bytes divided by 255.
         noise: for an external regression network that outputs only means, the noise standard deviation in the
             network's units; None if the network outputs it.
     """
@@ -53,6 +56,7 @@ class SavedNetwork:
     noise: float | None = None
     reading: Reading | None = None
     targets: tuple[str, ...] = ()
+    image_range: Range = UNIT
 
     @property
     def target_type(self) -> DataTargets:
@@ -70,9 +74,9 @@ class SavedNetwork:
         return cls(
             network.eval(), method, network_spec, data.task, data.input_shape, data.n_outputs, data.classes,
             data.feature_names, data.shift, data.scale, data.target_shift, data.target_scale, source,
-            reading=data.reading, targets=data.targets,
+            reading=data.reading, targets=data.targets, image_range=data.image_range,
         )  # fmt: skip
 
     def normalise(self, raw: Tensor) -> Tensor:
-        """Network inputs ``[N, *input_shape]`` from images in [0, 1] or raw features."""
-        return (raw.float() - self.shift) / self.scale
+        """Network inputs ``[N, *input_shape]`` from numbers as they are in the data, bytes divided by 255."""
+        return standardised(raw, self.shift, self.scale)

@@ -124,6 +124,7 @@ def _load(
         answers=saved.answers,
         noise=saved.noise,
         reading=reading,
+        image_range=saved.image_range,
     )
 
 

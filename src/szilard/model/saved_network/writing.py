@@ -54,6 +54,7 @@ def save(
         "targets": list(data.targets),
         "data": source,
         "data_signature": trust.sign_data(source),
+        "image_range": list(data.image_range),
         "reading": None if data.reading is None else data.reading.to_dict(),
         "state_dict": {name: value.cpu() for name, value in network.state_dict().items()},
     }
@@ -86,6 +87,7 @@ def to_meta(found: SavedNetwork) -> dict[str, Any]:
             data_signature=trust.sign_data(source) if found.data_trusted else None,
             answers=found.answers,
             noise=found.noise,
+            image_range=found.image_range,
             reading=None if found.reading is None else found.reading.to_dict(),
         )
     )

@@ -1,0 +1,87 @@
+"""Networks to deploy, and what their inputs and outputs mean."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from szilard.data import image_range
+from szilard.data.image_range import Range
+from szilard.deploy import Units
+from szilard.networks.float_type import float_type
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Networks, and what their inputs and outputs mean.
+
+    Attributes:
+        networks: in eval mode; several for an ensemble.
+        task: name of the task, or the likelihood of the outputs.
+        examples: inputs ``[N, *shape]`` in the units of the data.
+        split: name of the split that they are from; empty where they were made up.
+        calibration: divides logits.
+        inputs, targets: units, or None.
+        labels: names of classes or targets.
+        features: names of the features of a table.
+        name: of the task, for the file.
+        method: name of the method, or empty.
+        validation: inputs of the validation split in the units of the data, or None.
+        variance_factor: of the variance of the outputs in mode moments.
+        image_range: lowest and highest value of the training images.
+    """
+
+    networks: tuple[nn.Module, ...]
+    task: Any
+    examples: Tensor
+    split: str
+    calibration: float = 1.0
+    inputs: Units | None = None
+    targets: Units | None = None
+    labels: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    name: str = ""
+    method: str = ""
+    validation: Tensor | None = None
+    variance_factor: float = 1.0
+    image_range: Range = image_range.UNIT
+
+    @property
+    def normalises(self) -> bool:
+        """Whether shift and scale of the training data are part of what is compiled."""
+        return self.inputs is not None
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the file says besides its description: only what a reader needs, and no path of this machine."""
+        shape = list(self.examples.shape[1:])
+        kind = str(self.examples.dtype).removeprefix("torch.")
+        if self.features:
+            inputs = f"{kind} [B, {len(self.features)}]: the features of the table in its units"
+        elif self.inputs is not None and len(shape) == 3:
+            low, high = self.image_range
+            inputs = f"{kind} [B, {', '.join(map(str, shape))}]: images with values from {low:g} to {high:g}"
+        else:
+            inputs = f"{kind} [B, {', '.join(map(str, shape))}]"
+        if not self.normalises:
+            inputs += "; the file does not normalise them: give them as the network was trained on them"
+        found = {
+            "task": self.name,
+            "inputs": inputs,
+            "features": json.dumps(self.features),
+            "method": self.method,
+        }
+        return {key: value for key, value in found.items() if value not in ("", "[]")}
+
+    def in_type_of_network(self) -> Source:
+        """With examples in the floating type of the network; those of data are float32."""
+        kind = float_type(self.networks[0])
+
+        def cast(x: Tensor) -> Tensor:
+            return x.to(kind) if x.is_floating_point() else x
+
+        validation = None if self.validation is None else cast(self.validation)
+        return replace(self, examples=cast(self.examples), validation=validation)
