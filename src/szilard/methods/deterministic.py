@@ -111,6 +111,7 @@ class Deterministic(Method):
         )
 
     def _before_forward(self, network: nn.Module) -> None:
+        super()._before_forward(network)
         self.moves.listen(network, self.step, self.total_steps or 0)
 
     def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:

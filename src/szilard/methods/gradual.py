@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from szilard.errors import SzilardError
+from szilard.methods import shared
 from szilard.methods.deterministic import Deterministic
 from szilard.methods.resizing import Resizing, dense_entries, trained
 from szilard.sparse import check_density, make_pattern
@@ -94,6 +95,7 @@ class GradualPruning(Resizing, Deterministic):
                 growth = weight.growth
                 resize(weight, weight.support.flat()[mask], several(optimizer))
                 weight.growth = growth
+        shared.check_supports(weights, self.label)
 
 
 class GraNet(GradualPruning):

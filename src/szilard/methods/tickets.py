@@ -12,9 +12,8 @@ from szilard import bayes
 from szilard.bayes.noise import mix
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
-from szilard.methods import checks, unused
+from szilard.methods import checks, shared, unused
 from szilard.methods.deterministic import Deterministic
-from szilard.methods.method import Method
 from szilard.methods.resizing import Resizing, dense_entries, trained
 from szilard.topology.budget import largest_of_all
 from szilard.topology.levels import Levels
@@ -27,7 +26,7 @@ _INITS = ("rewind", "random")
 _MASK, _INIT = 0x6D61, 0x696E  # separate the random numbers of the two controls
 
 
-class Tickets(Resizing, Method):
+class Tickets(Resizing):
     """Find a lottery ticket: train, prune by global magnitude, rewind the weights that are left, and train again.
 
     All levels are phases of one run: its steps are divided equally among them. At the end of a phase the entries of
@@ -110,6 +109,7 @@ class Tickets(Resizing, Method):
             group["lr"] = initial * 0.5 * (1 + math.cos(math.pi * done))
 
     def _before_forward(self, network: nn.Module) -> None:
+        super()._before_forward(network)
         total = self.total_steps
         if self._rewound or total is None or not torch.is_grad_enabled():
             return
@@ -140,6 +140,7 @@ class Tickets(Resizing, Method):
                 drawn = self._permutation(weight, _MASK, number)[: len(flat)]
                 flat = drawn.sort().values
             resize(weight, flat, optimizers)
+        shared.check_supports(weights, self.label)
         rewind(network, self._rewound)
         if last and self.init == "random":
             self._draw(network, weights)
@@ -147,7 +148,8 @@ class Tickets(Resizing, Method):
             one.state.clear()
 
     def _draw(self, network: nn.Module, weights: list[Weight]) -> None:
-        names = {id(parameter): name for name, parameter in network.named_parameters()}
+        # As in the snapshot: the names of a state dict, because a wrapper of several processes changes the others.
+        names = {id(value): name for name, value in network.state_dict(keep_vars=True).items()}
         for number, weight in enumerate(weights):
             dense = self._rewound[names[id(weight.mean)]]
             weight.mean.copy_(dense[self._permutation(weight, _INIT, number)][weight.support.flat()])

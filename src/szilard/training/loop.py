@@ -21,6 +21,7 @@ from szilard.model.checkpoint import to_device
 from szilard.topology.resize import replace_parameters
 from szilard.training import devices
 from szilard.training.progress import Bar
+from szilard.training.replicas import Replicas
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -91,16 +92,22 @@ class Loop:
     ) -> None:
         self.fabric, self.method, self.plan = fabric, method, plan
         self.optimizer = optimizer
-        self.network, self._stepper = fabric.setup(network, optimizer)
+        self._replicas = Replicas(fabric, network, optimizer)
         self.train = train.to(fabric.device)
         self.steps = data_sets.n_batches(len(train), plan.batch_size, fabric.world_size)
         self.place = Place()
         self._end_of_epoch, self._save, self._kept = end_of_epoch, save, kept
 
     @property
+    def network(self) -> nn.Module:
+        """The network in Fabric's wrapper."""
+        return self._replicas.network
+
+    @property
     def module(self) -> nn.Module:
         """The network without Fabric's wrapper."""
-        return self.network.module
+        module: nn.Module = self._replicas.network.module
+        return module
 
     @property
     def total(self) -> int:
@@ -166,9 +173,11 @@ class Loop:
         self.method.anneal(self.optimizer)
         loss = self.method.loss(self.network, x, y)
         self.fabric.backward(loss)
-        self._stepper.step()
+        self._replicas.stepper.step()
         self.optimizer.zero_grad()
         self.method.after_step(self.network, self.optimizer)
+        if self.method.resizes:
+            self._replicas.follow()
 
     def _close_epoch(self) -> None:
         place = self.place
@@ -236,6 +245,7 @@ class Loop:
             before = dict(self.module.named_parameters())
             self.method.match_supports(self.module, network)
             replace_parameters(self.module, before, [self.optimizer])
+            self._replicas.follow()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from the state in a checkpoint."""
