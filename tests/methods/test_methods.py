@@ -11,7 +11,7 @@ from szilard import bayes, methods
 from szilard.data import Split
 from szilard.errors import SzilardError
 from szilard.likelihood.free_energy import free_energy, negative_log_likelihood
-from szilard.methods import SSVI, Deterministic, MeanField, PublishedSSVI, Tickets
+from szilard.methods import SSVI, Deterministic, EarlyBird, MeanField, PublishedSSVI, Tickets
 from szilard.sparse import Move
 from szilard.topology import carry_optimizer_state
 from szilard.topology.scores import SCORES, expected_magnitude
@@ -55,8 +55,10 @@ def train(method, net=None, steps=60, task="classification"):
 @pytest.mark.parametrize("name", methods.names())
 def test_every_method_has_the_same_interface(name):
     original = network()
+    if name == "early-bird":
+        original.insert(1, nn.BatchNorm1d(16))
     before = copy.deepcopy(original.state_dict())
-    dense = ("deterministic", "mean-field", "variational-dropout", "bayesian-compression")
+    dense = ("deterministic", "mean-field", "variational-dropout", "bayesian-compression", "early-bird")
     density = {} if name in dense else {"density": 0.5}
     method = methods.make(name, N, lr=1e-2, **density)
     net, _ = train(method, original, steps=200)
@@ -65,7 +67,7 @@ def test_every_method_has_the_same_interface(name):
     method.finish(net, [(x, y)], Split(x, y))
     predictive = method.predict(net, x, samples=4)
     assert predictive.mean.shape == (N, C)
-    point = isinstance(method, Deterministic | Tickets)
+    point = isinstance(method, Deterministic | EarlyBird | Tickets)
     assert predictive.n_samples == (1 if point else 4)
     if name != "ssvi-published":  # its learning rates are for 200 epochs
         assert (predictive.labels == y).double().mean() > 0.75

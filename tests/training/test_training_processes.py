@@ -28,6 +28,8 @@ RUNS = {
     "granet": ("granet", {"every": 2, "end": 0.9}),
     "tickets": ("tickets", {"prune": 0.5, "init": "random"}),
 }
+#: Batch statistics are those of one process, so that this one is no run of one process.
+NORMED = ("early-bird", {"every": 1, "end": 0.8, "threshold": 0.5})
 EPOCHS, STEPS, BATCH = 2, 12, 4
 
 
@@ -46,8 +48,9 @@ def entries(network):
 
 def run(name, fabric, batch, out=None, resume=False):
     """Entries after every step, and the values at the end, of a run of ``szilard.fit``."""
-    kind, options = RUNS[name]
-    method = methods.make(kind, 48, density=0.3, optimizer="sgd", lr=0.05, **options)
+    kind, options = RUNS.get(name, NORMED)
+    options = options if name == "normed" else {"density": 0.3, **options}
+    method = methods.make(kind, 48, optimizer="sgd", lr=0.05, **options)
     seen, after = [], method.after_step
 
     def step(network, optimizer=None):
@@ -58,7 +61,10 @@ def run(name, fabric, batch, out=None, resume=False):
     given = {"epochs": EPOCHS, "batch_size": batch, "samples": 1, "progress": False, "fabric": fabric}
     if out is not None:
         given |= {"out": out, "resume": resume, "checkpoint_steps": 1}
-    done = szilard.fit(method, "mlp:12", digits(), **given)
+    network = networks.build("mlp:12", (64,), 10)
+    if name == "normed":
+        network.insert(2, nn.BatchNorm1d(12))
+    done = szilard.fit(method, network, digits(), **given)
     return seen, [parameter.detach().clone() for parameter in done.network.parameters()]
 
 
@@ -108,6 +114,7 @@ def work(rank, folder, port):
     )  # fmt: skip
     fabric = devices.start("cpu")
     found = {name: run(name, fabric, BATCH) for name in RUNS}
+    found["normed"] = run("normed", fabric, BATCH)
     found["resumed"] = interrupted(fabric, folder / "run")
     torch.save((found, own_loop(rank)), folder / f"{rank}.pt")
     torch.distributed.barrier()
@@ -146,6 +153,13 @@ def test_two_processes_hold_the_entries_of_one(two, alone, name):
     assert len({count for count, _ in seen}) > 2
     for value, other in zip(values, expected, strict=True):
         torch.testing.assert_close(value, other, rtol=1e-4, atol=1e-6)
+
+
+def test_two_processes_remove_the_same_channels(two):
+    (seen, values), (others, copies) = (found["normed"] for found, _ in two)
+    assert seen == others
+    assert [count for count, _ in seen] == [64 * 12 + 120] * 4 + [64 * 6 + 60] * 8
+    assert all(torch.equal(*pair) for pair in zip(values, copies, strict=True))
 
 
 def test_two_processes_continue_to_the_same_bits(two):

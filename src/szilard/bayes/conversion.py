@@ -128,7 +128,7 @@ def bayesianize(
         _warn_dense_products(network, density)
     fuse_rectifiers(network)
     if density < 1:
-        _use_batch_innermost(network)
+        use_batch_innermost(network)
     return network
 
 
@@ -271,7 +271,7 @@ def _warn_left_dense(left: list[LeftDense], total: int, nothing_asked: bool) -> 
     )
 
 
-def _use_batch_innermost(network: nn.Module) -> None:
+def use_batch_innermost(network: nn.Module) -> None:
     """Use the batch-innermost layout in sparse convolutions and in the modules between them."""
     keep_innermost(network)
     for layer in bayes_layers(network).values():

@@ -227,9 +227,6 @@ class Method(Predicting):
     def _divergence(self, network: nn.Module) -> Tensor:
         return bayes.kl(network)
 
-    def _before_forward(self, network: nn.Module) -> None:
-        """Hook for subclasses, called before the forward pass of a loss."""
-
     def _forward(self, network: nn.Module, x: Tensor) -> Tensor:
         return call(network, x)
 

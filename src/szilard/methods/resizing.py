@@ -10,12 +10,12 @@ from torch import nn
 from szilard.bayes.network_weights import every_weight
 from szilard.bayes.weight import Weight
 from szilard.methods import checks, shared
-from szilard.methods.method import Method
 from szilard.methods.stored_supports import match_supports
+from szilard.methods.training_state import TrainingState
 
 
-class Resizing(Method):
-    """Base class of methods that change the number of entries.
+class Resizing(TrainingState):
+    """Base class beside :class:`~szilard.methods.method.Method`, of methods that change the number of entries.
 
     It counts the entries of every step, for the FLOPs of training, and takes supports of any size from a checkpoint.
     Several processes wrap the network again after each change.

@@ -14,6 +14,7 @@ from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
 from szilard.methods import checks, shared, unused
 from szilard.methods.deterministic import Deterministic
+from szilard.methods.method import Method
 from szilard.methods.resizing import Resizing, dense_entries, trained
 from szilard.topology.budget import largest_of_all
 from szilard.topology.levels import Levels
@@ -26,7 +27,7 @@ _INITS = ("rewind", "random")
 _MASK, _INIT = 0x6D61, 0x696E  # separate the random numbers of the two controls
 
 
-class Tickets(Resizing):
+class Tickets(Resizing, Method):
     """Find a lottery ticket: train, prune by global magnitude, rewind the weights that are left, and train again.
 
     All levels are phases of one run: its steps are divided equally among them. At the end of a phase the entries of
