@@ -6,13 +6,16 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from szilard.cost.inputs import Inputs, runner
 from szilard.cost.record import Cost
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 
 def count(network: nn.Module, input_shape: Inputs) -> Cost:
@@ -94,6 +97,11 @@ def training_flops(
 
 
 def _forward_flops(network: nn.Module, run: Callable[[], Any]) -> int:
+    return int(counted_flops(network, run).get_total_flops())
+
+
+def counted_flops(network: nn.Module, run: Callable[[], Any]) -> FlopCounterMode:
+    """The counter of FLOPs after ``run``, which calls the network; its parameters are frozen afterwards."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -115,7 +123,7 @@ def _forward_flops(network: nn.Module, run: Callable[[], Any]) -> int:
             run()
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-    return int(counter.get_total_flops())
+    return counter
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from szilard.methods.stored_supports import match_supports
 from szilard.methods.training_state import processes
 from szilard.networks.silent_channels import affine_norms
 from szilard.sparse import Neuron
-from szilard.topology.budget import largest_of_all
+from szilard.sparse.one_threshold import largest_of_all
 from szilard.topology.moves import Optimizers, several
 
 _WINDOW = 5  # masks that are compared (You et al. 2020, section 4)

@@ -12,8 +12,9 @@ from szilard.methods import shared
 from szilard.methods.deterministic import Deterministic
 from szilard.methods.resizing import Resizing, dense_entries, trained
 from szilard.sparse import check_density, make_pattern
+from szilard.sparse.one_threshold import largest_of_all
 from szilard.sparse.pattern import UNSTRUCTURED
-from szilard.topology.budget import CubicBudget, largest_of_all
+from szilard.topology.budget import CubicBudget
 from szilard.topology.moves import Optimizers, several
 from szilard.topology.resize import resize
 
@@ -29,7 +30,7 @@ class GradualPruning(Resizing, Deterministic):
         initial_density: fraction of weights at the start.
         begin, end: fractions of all steps between which the density falls.
         every: optimiser steps between two changes of the density.
-        allocation: of a first support below density 1: ``"erk"`` or ``"uniform"``.
+        allocation: of a first support below density 1: ``"erk"``, ``"uniform"``, ``"flops"`` or ``"global"``.
         dense_stem: leave the first layer dense if it is a convolution.
         fraction: fraction of the remaining entries of each weight that the first change also replaces.
         last: fraction of the entries that the last change replaces.

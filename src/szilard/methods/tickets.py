@@ -16,7 +16,7 @@ from szilard.methods import checks, shared, unused
 from szilard.methods.deterministic import Deterministic
 from szilard.methods.method import Method
 from szilard.methods.resizing import Resizing, dense_entries, trained
-from szilard.topology.budget import largest_of_all
+from szilard.sparse.one_threshold import largest_of_all
 from szilard.topology.levels import Levels
 from szilard.topology.moves import Optimizers, several
 from szilard.topology.resize import resize

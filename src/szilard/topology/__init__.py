@@ -1,7 +1,8 @@
 """How supports move: when, which entries go, and where new ones grow."""
 
 from szilard.sparse.move import Move
-from szilard.topology.budget import CubicBudget, largest_of_all
+from szilard.sparse.one_threshold import largest_of_all
+from szilard.topology.budget import CubicBudget
 from szilard.topology.gradient import GrowthGradient
 from szilard.topology.levels import Levels
 from szilard.topology.momentum import MomentumGrowth

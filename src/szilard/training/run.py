@@ -178,7 +178,7 @@ def _try_out(settings: Settings, data: DataSet) -> None:
         with warnings.catch_warnings():  # they are repeated when it is trained
             warnings.simplefilter("ignore", SzilardWarning)
             method = methods.make(name, len(data.train), **options)
-            method.prepare(network, data.target_type.meaning(data.n_outputs))
+            method.prepare(network, data.target_type.meaning(data.n_outputs), data.input_shape)
             method.check_run((settings.fit.epochs or 1) * steps, 1)  # again later, for several processes
 
 

@@ -95,7 +95,7 @@ def fit(
     if isinstance(network, str):
         network = networks.build(network, data.input_shape, data.n_outputs, seed=seed)
     networks.check_fits(network, data)
-    prepared = method.prepare(network, data.target_type.meaning(data.n_outputs))
+    prepared = method.prepare(network, data.target_type.meaning(data.n_outputs), data.input_shape)
     if rank() == 0:
         low_density.warn(prepared, method)
     method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
