@@ -81,7 +81,7 @@ def test_order_and_baselines():
     assert methods.names() == [
         "deterministic", "sparse-deterministic", "mean-field", "ssvi", "ssvi-published", "variational-dropout",
         "bayesian-compression", "static", "set", "rigl", "itop", "gradual", "granet", "srigl", "tickets",
-        "early-bird",
+        "early-bird", "posterior-tickets",
     ]  # fmt: skip
     assert [entry.name for entry in catalogue.entries(METHODS) if entry.baseline] == [
         "deterministic",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from szilard.methods.gradual import GradualPruning as GradualPruning
     from szilard.methods.gradual import GraNet as GraNet
     from szilard.methods.mean_field import MeanField as MeanField
+    from szilard.methods.posterior_tickets import PosteriorTickets as PosteriorTickets
     from szilard.methods.published import PublishedSSVI as PublishedSSVI
     from szilard.methods.sparse_deterministic import SparseDeterministic as SparseDeterministic
     from szilard.methods.srigl import SRigL as SRigL

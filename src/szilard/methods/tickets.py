@@ -21,6 +21,7 @@ from szilard.topology.levels import Levels
 from szilard.topology.moves import Optimizers, several
 from szilard.topology.resize import resize
 from szilard.topology.rewind import rewind, snapshot
+from szilard.topology.scores import SCORES
 
 _MASKS = ("magnitude", "random")
 _INITS = ("rewind", "random")
@@ -43,7 +44,7 @@ class Tickets(Resizing, Method):
         init: of the last level: ``"rewind"``, or as a control ``"random"``: each weight gets the rewound value of a
             random place in the dense weight of its layer, which at ``rewind=0`` is a fresh initialisation.
         one_shot: remove all in a single level, as a control.
-        score: ``"magnitude"``; other scores need Gaussian weights, and these are points.
+        score: ``"magnitude"``; other scores need Gaussian weights, as those of ``posterior-tickets``.
         pretrained: start from the network's own weights instead of fresh ones.
     """
 
@@ -74,21 +75,28 @@ class Tickets(Resizing, Method):
         for name, value, known in (("mask", mask, _MASKS), ("init", init, _INITS)):
             if value not in known:
                 raise SzilardError(f"{name} of a lottery ticket must be {' or '.join(known)}, not {value!r}")
-        if score != "magnitude":
-            raise SzilardError(
-                f"the weights of a lottery ticket are points without σ, so that its only score is magnitude, not "
-                f"{score!r}; leave score out"
-            )
+        self._check_score(score)
         self.density, self.prune, self.rewind, self.one_shot = density, prune, rewind, one_shot
         self.mask, self.init, self.score, self.pretrained = mask, init, score, pretrained
         self._rewound: dict[str, Tensor] = {}  # all values of the rewind step, once it is reached
         if self.total_steps is not None:
             self.budget.check(self.total_steps)
 
-    def _convert(self, network: nn.Module) -> nn.Module:
-        network = bayes.bayesianize(
+    def _check_score(self, score: str) -> None:
+        if score != "magnitude":
+            raise SzilardError(
+                f"the weights of a lottery ticket are points without σ, so that its only score is magnitude, not "
+                f"{score!r}; leave score out, or use --method posterior-tickets"
+            )
+
+    def _dense(self, network: nn.Module) -> nn.Module:
+        """The network with weights on full supports."""
+        return bayes.bayesianize(
             network, point=True, fresh=not self.pretrained, seed=self.seed, **self._which()
         )
+
+    def _convert(self, network: nn.Module) -> nn.Module:
+        network = self._dense(network)
         weights = trained(network)
         total = self._kept(weights, self.density)
         if total < len(weights):
@@ -134,7 +142,8 @@ class Tickets(Resizing, Method):
                 "optimizer) with it"
             )
         weights = trained(network)
-        kept = largest_of_all([weight.mean.abs() for weight in weights], self._kept(weights, density))
+        scores = [SCORES[self.score](weight.mean, weight.std) for weight in weights]
+        kept = largest_of_all(scores, self._kept(weights, density))
         for number, (weight, mask) in enumerate(zip(weights, kept, strict=True)):
             flat = weight.support.flat()[mask]
             if last and self.mask == "random":
