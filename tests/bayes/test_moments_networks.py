@@ -382,7 +382,7 @@ def finished(name, **options):
 
 
 #: Of the horseshoe at T = 1 so few weights are left after so few steps that all deviations are equal.
-NAMES = [(name, {}) for name in methods.names()] + [
+NAMES = [(name, {}) for name in methods.names() if name != "elastic-ticket"] + [
     ("bayesian-compression", {"prior": "horseshoe", "temperature": 0.1})
 ]
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from szilard.methods.dynamic import RigL as RigL
     from szilard.methods.dynamic import Static as Static
     from szilard.methods.early_bird import EarlyBird as EarlyBird
+    from szilard.methods.elastic_ticket import ElasticTicket as ElasticTicket
     from szilard.methods.gradual import GradualPruning as GradualPruning
     from szilard.methods.gradual import GraNet as GraNet
     from szilard.methods.mean_field import MeanField as MeanField

@@ -17,6 +17,7 @@ from szilard.methods.deterministic import Deterministic
 from szilard.methods.method import Method
 from szilard.methods.resizing import Resizing, dense_entries, trained
 from szilard.sparse.one_threshold import largest_of_all
+from szilard.topology.elastic import Ticket
 from szilard.topology.levels import Levels
 from szilard.topology.moves import Optimizers, several
 from szilard.topology.resize import resize
@@ -171,6 +172,21 @@ class Tickets(Resizing, Method):
 
     def _kept(self, weights: list[Weight], density: float) -> int:
         return round(density * dense_entries(weights))
+
+    def ticket(self, network: nn.Module) -> Ticket:
+        """The entries that are left, and the values of the rewind step, to train them elsewhere (``elastic-ticket``).
+
+        Args:
+            network: prepared and trained by this method.
+
+        Raises:
+            SzilardError: training has not reached the rewind step.
+        """
+        if not self._rewound:
+            raise SzilardError("there is no ticket before the rewind step; train the network first")
+        state = network.state_dict()
+        indices = {name: state[name] for name in state if name.rpartition(".")[0].endswith("support")}
+        return Ticket(network, {**self._rewound, **indices})
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "rewind": dict(self._rewound)}

@@ -3,6 +3,7 @@
 from szilard.sparse.move import Move
 from szilard.sparse.one_threshold import largest_of_all
 from szilard.topology.budget import CubicBudget
+from szilard.topology.elastic import Ticket, block_map, elastic
 from szilard.topology.gradient import GrowthGradient
 from szilard.topology.levels import Levels
 from szilard.topology.momentum import MomentumGrowth
@@ -23,8 +24,11 @@ __all__ = [
     "Moves",
     "RandomGrowth",
     "Schedule",
+    "Ticket",
+    "block_map",
     "carry_optimizer_state",
     "drop_and_grow",
+    "elastic",
     "largest_of_all",
     "resize",
 ]
