@@ -24,6 +24,7 @@ pytestmark = [
 ]
 #: Runs by name, each of 12 steps: the method and its options.
 RUNS = {
+    "rigl": ("rigl", {"every": 2}),
     "gradual": ("gradual", {"every": 2}),
     "granet": ("granet", {"every": 2, "end": 0.9}),
     "tickets": ("tickets", {"prune": 0.5, "init": "random"}),
@@ -150,7 +151,7 @@ def test_two_processes_hold_the_entries_of_one(two, alone, name):
     assert all(torch.equal(*pair) for pair in zip(values, copies, strict=True))
     of_one, expected = alone[name]
     assert seen == of_one
-    assert len({count for count, _ in seen}) > 2
+    assert len({moved for _, moved in seen}) > 2
     for value, other in zip(values, expected, strict=True):
         torch.testing.assert_close(value, other, rtol=1e-4, atol=1e-6)
 
