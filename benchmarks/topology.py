@@ -5,6 +5,11 @@
 * digits: an MLP 64-256-256-10, 1500 steps of SGD (momentum 0.9, rate 0.1 along a cosine, batch 64), layer densities by
   Erdős-Rényi-Kernel, at 5, 2 and 1 % of the weights; mean ± standard error over seeds.
   ``digits_rigl_minus_set_1percent_pt`` and ``digits_set_minus_static_1percent_pt`` are differences of mean accuracies.
+* an ensemble of three networks from one run (free tickets) and SSVI, at 1 % and as many steps:
+  ``free_tickets_nll_minus_ssvi`` is the difference of their mean negative log likelihoods.
+* RigL of two other libraries (:mod:`training.sparse_peers`), where ``make bench-peers`` has installed them, at 1 %:
+  sparsimony with the same densities of layers; rigl-torch knows uniform ones only and keeps the first layer dense, so
+  that it has 20 times as many weights. Both multiply dense matrices with masks, so that their FLOPs are the dense ones.
 * lottery tickets: the same MLP and recipe, 1500 steps in each phase, and eight levels that each remove 20 % of the
   remaining weights, or as many as lead to 1 % of all; and the controls: a random mask with as many entries in each
   layer, fresh values on the ticket's mask, and one level that removes all. ``ticket_minus_random_mask_pt`` is the
@@ -25,6 +30,7 @@ import json
 import math
 import statistics
 import time
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,12 +44,19 @@ from szilard.bayes.network_weights import every_weight
 from szilard.cost.interleave import Timed, interleave
 from szilard.sparse.allocation import allocate
 from szilard.training import total_cost
+from training import sparse_peers
 
 SEEDS, STEPS, BATCH, RATE = 5, 1500, 64, 0.1
 DENSITIES = (0.05, 0.02, 0.01)
-METHODS = ("static", "set", "rigl", "srigl", "itop", "gradual", "granet")
-#: ITOP's published interval of 1500 steps is as long as this training.
-OPTIONS: dict[str, dict[str, Any]] = {"itop": {"every": 100}}
+METHODS = ("static", "set", "rigl", "srigl", "itop", "snfs", "topkast", "gradual", "granet", "acdc")
+#: Those that predict with several draws or networks, at the lowest density only.
+SEVERAL = ("free-tickets", "ssvi")
+#: ITOP's published interval of 1500 steps is as long as this training. SSVI has its own optimiser and rate, and the
+#: densities of layers that the others have.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "itop": {"every": 100}, "ssvi": {"optimizer": "adam", "lr": 5e-3, "allocation": "erk"},
+}  # fmt: skip
+DRAWS = 32  # of SSVI; a point network predicts once
 #: Lottery tickets and their controls.
 TICKETS: dict[str, dict[str, Any]] = {
     "ticket": {}, "random mask": {"mask": "random"}, "random values": {"init": "random"},
@@ -58,25 +71,19 @@ Row = dict[str, Any]
 def trained(name: str, density: float, seed: int, part: data.DataSet, steps: int = STEPS) -> Row:
     """Figures of one run on digits; ``name`` "dense" is ordinary training."""
     given = OPTIONS.get(name, {}) | TICKETS.get(name, {})
-    options = {} if name == "dense" else {"density": density, **given}
+    options = {"lr": RATE, "optimizer": "sgd"} | ({} if name == "dense" else {"density": density, **given})
     if name in TICKETS:
         options["prune"] = 1 - density ** (1 / LEVELS)
     known = "deterministic" if name == "dense" else "tickets" if name in TICKETS else name
-    method = methods.make(
-        known, len(part.train), seed=seed, total_steps=steps, lr=RATE, optimizer="sgd", **options
-    )
+    method = methods.make(known, len(part.train), seed=seed, total_steps=steps, **options)
     network = method.prepare(
         networks.build("mlp:256,256", part.input_shape, part.n_outputs, seed=seed)
     ).train()
     optimizer = method.optimizer(network)
-    batches = (
-        batch
-        for epoch in itertools.count()
-        for batch in data.batches(part.train, BATCH, seed=seed, epoch=epoch)
-    )
-    alive = [weight.support.mask() for _, weight, _ in every_weight(network)]
+    current = network.current if isinstance(network, networks.Ensemble) else network
+    alive = [weight.support.mask() for _, weight, _ in every_weight(current)]
     seconds = 0.0
-    for x, y in islice(batches, steps):
+    for x, y in islice(_batches(part, seed), steps):
         started = time.perf_counter()
         method.anneal(optimizer)
         method.loss(network, x, y).backward()
@@ -85,9 +92,9 @@ def trained(name: str, density: float, seed: int, part: data.DataSet, steps: int
         method.after_step(network, optimizer)
         seconds += time.perf_counter() - started
         if method.step % 50 == 0:  # the shortest interval of a move divides it
-            for mask, (_, weight, _) in zip(alive, every_weight(network), strict=True):
+            for mask, (_, weight, _) in zip(alive, every_weight(current), strict=True):
                 mask.logical_or_(weight.support.mask())
-    predictive = method.predict(network.eval(), part.test.x, samples=1)
+    predictive = method.predict(network.eval(), part.test.x, samples=DRAWS)
     found = metrics.evaluate(predictive, part.test.y)
     spent = total_cost.of_run(
         network, part.input_shape, method, examples=steps * BATCH, seconds=seconds, peak_bytes=0
@@ -97,6 +104,54 @@ def trained(name: str, density: float, seed: int, part: data.DataSet, steps: int
         "ece": found["ece"], "train_flops": spent.train_flops, "seconds": seconds,
         "ever_alive": sum(int(mask.sum()) for mask in alive) / max(1, sum(mask.numel() for mask in alive)),
     }  # fmt: skip
+
+
+def _batches(part: data.DataSet, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    for epoch in itertools.count():
+        yield from data.batches(part.train, BATCH, seed=seed, epoch=epoch)
+
+
+def of_peer(name: str, density: float, seed: int, part: data.DataSet, flops: int, steps: int = STEPS) -> Row:
+    """Figures of one run of another library on digits.
+
+    Args:
+        flops: of dense training, which is what masked products take.
+
+    Raises:
+        ImportError: the library is not installed.
+    """
+    network = networks.build("mlp:256,256", part.input_shape, part.n_outputs, seed=seed).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=0.9)
+    seconds = 0.0
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # the libraries draw masks from the global generator
+        step = sparse_peers.PEERS[name](network, optimizer, density, steps=steps, every=100, fraction=0.3)
+        for number, (x, y) in enumerate(islice(_batches(part, seed), steps)):
+            started = time.perf_counter()
+            for group in optimizer.param_groups:
+                group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * number / steps))
+            nn.functional.cross_entropy(network(x), y).backward()
+            step()
+            optimizer.zero_grad()
+            seconds += time.perf_counter() - started
+    with torch.no_grad():
+        predictive = metrics.Predictive.from_logits(network.eval()(part.test.x)[None])
+    found = metrics.evaluate(predictive, part.test.y)
+    return {
+        "method": name, "density": density, "seed": seed, "accuracy": found["accuracy"], "nll": found["nll"],
+        "ece": found["ece"], "train_flops": flops, "seconds": seconds, "ever_alive": None,
+    }  # fmt: skip
+
+
+def peers(density: float, seeds: int, part: data.DataSet, flops: int) -> list[Row]:
+    """Rows of the libraries that are installed."""
+    rows = []
+    for name in sparse_peers.PEERS:
+        try:
+            rows += [of_peer(name, density, seed, part, flops) for seed in range(seeds)]
+        except ImportError:
+            progress(f"{name} is not installed (make bench-peers)")
+    return rows
 
 
 def body(rows: list[Row]) -> list[list[str]]:
@@ -112,7 +167,7 @@ def body(rows: list[Row]) -> list[list[str]]:
         lines.append([
             name if name == "dense" else f"{name}, {100 * density:.3g} %", cell("accuracy", 2, 100), cell("nll"),
             cell("ece"), f"{statistics.fmean(row['train_flops'] for row in here) / dense:.3f}", cell("seconds", 1),
-            "" if name == "dense" else cell("ever_alive", 3),
+            "" if name == "dense" or here[0]["ever_alive"] is None else cell("ever_alive", 3),
         ])  # fmt: skip
     return lines
 
@@ -122,13 +177,12 @@ COLUMNS = ("method", "accuracy %", "NLL", "ECE", "training FLOPs / dense", "seco
 
 def difference(rows: list[Row], one: str, other: str, density: float) -> float:
     """Difference of mean accuracies, points."""
-    means = [
-        statistics.fmean(
-            row["accuracy"] for row in rows if (row["method"], row["density"]) == (name, density)
-        )
-        for name in (one, other)
-    ]
-    return 100 * (means[0] - means[1])
+    return 100 * (mean(rows, one, density, "accuracy") - mean(rows, other, density, "accuracy"))
+
+
+def mean(rows: list[Row], name: str, density: float, key: str) -> float:
+    """Mean of a figure over seeds."""
+    return statistics.fmean(row[key] for row in rows if (row["method"], row["density"]) == (name, density))
 
 
 def tickets(density: float, seeds: int, part: data.DataSet, steps: int) -> list[Row]:
@@ -224,6 +278,10 @@ def main() -> None:
         for name in METHODS:
             rows += [trained(name, density, seed, part) for seed in range(seeds)]
             progress(f"{name} at {100 * density:g} %: {body(rows)[-1][1]} %")
+    for name in SEVERAL:
+        rows += [trained(name, densities[-1], seed, part) for seed in range(seeds)]
+        progress(f"{name} at {100 * densities[-1]:g} %: {body(rows)[-1][1]} %")
+    rows += peers(densities[-1], seeds, part, rows[0]["train_flops"])
     for density in TICKET_DENSITIES:
         rows += tickets(density, seeds, part, QUICK_STEPS if arguments.quick else STEPS)
     print_table(f"digits, {seeds} seeds", COLUMNS, body(rows))
@@ -231,6 +289,8 @@ def main() -> None:
     found: Row = {
         "digits_rigl_minus_set_1percent_pt": difference(rows, "rigl", "set", 0.01),
         "digits_set_minus_static_1percent_pt": difference(rows, "set", "static", 0.01),
+        "free_tickets_nll_minus_ssvi": mean(rows, "free-tickets", 0.01, "nll")
+        - mean(rows, "ssvi", 0.01, "nll"),
         "ticket_minus_random_mask_pt": difference(rows, "ticket", "random mask", 0.8**LEVELS),
         "ticket_minus_random_mask_1percent_pt": difference(rows, "ticket", "random mask", 0.01),
         "erk_flops_match": all(abs(ratios[density] - value) < 6e-4 for density, value in ERK.items()),

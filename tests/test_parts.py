@@ -24,7 +24,7 @@ def test_parts_have_as_much_to_do(parts):
     files = {file.relative_to(ROOT).as_posix() for file in (ROOT / "tests").rglob("test_*.py")}
     assert files >= SECONDS.keys()  # each is there
     loads = [sum(SECONDS.get(x, USUAL) for x in share(sorted(files), i + 1, parts)) for i in range(parts)]
-    assert max(loads) - min(loads) <= USUAL
+    assert max(loads) - min(loads) <= USUAL + 1e-6  # sums of rounded numbers
 
 
 def test_no_example_has_a_deadline():

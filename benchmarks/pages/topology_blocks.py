@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import topology
+import topology_images
 from pages import results
-from pages.results import lines, markdown
+from pages.results import NotMeasured, lines, markdown
 
 
 def section() -> dict[str, Any]:
@@ -33,4 +34,20 @@ def run() -> str:
     return f"{seeds} seeds{', `--quick`' if found['quick'] else ''}."
 
 
-BLOCKS = {"topology-run": run, "topology-digits": digits, "topology-figures": figures}
+def of_images(task: str) -> str:
+    """Every method on one set of images, and over how many seeds."""
+    rows = [row for row in map(json.loads, lines("topology_images.jsonl")) if row["task"] == task]
+    if not rows:
+        raise NotMeasured(f"topology_images.jsonl has no run on {task}")
+    seeds = len({row["seed"] for row in rows})
+    table = markdown(topology.COLUMNS, topology.body(topology_images.ordered(rows)))
+    return f"{seeds} seed{'' if seeds == 1 else 's'}.\n\n{table}"
+
+
+BLOCKS = {
+    "topology-fashion": lambda: of_images("fashion"),
+    "topology-cifar": lambda: of_images("cifar"),
+    "topology-run": run,
+    "topology-digits": digits,
+    "topology-figures": figures,
+}

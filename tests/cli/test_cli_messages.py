@@ -61,6 +61,10 @@ def test_rewriting_is_idempotent():
 @pytest.mark.parametrize(
     ("message", "shown"),
     [
+        (
+            "leave the labels out, or evaluate, which returns recall; or choose by size with max_bytes",
+            "leave the labels out; or choose by size with --max-bytes",
+        ),
         ("give one of max_drop, max_bytes and lam", "give one of --max-drop, --max-bytes and --lam"),
         ("or load it with drop_constant=True", "or use --drop-constant"),
         (

@@ -6,6 +6,7 @@ import os
 
 import pytest
 import torch
+from kernels_used import needs_kernels
 from torch import nn
 from torch.nn import functional as F
 
@@ -184,6 +185,7 @@ def test_it_writes_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@needs_kernels
 @pytest.mark.parametrize("threads", [1, 2])
 def test_denormal_variances_are_zero_and_the_callers_mode_stays(threads):
     """Units that are almost never active have variances below the smallest normal number."""

@@ -18,10 +18,12 @@ from szilard.topology.replace import SECOND_MOMENTS
 STEPS, PATTERNS = 4, ("unstructured", "block4", "neuron", "2:4", "fan-in", "fan-in:0.3")
 #: Methods that move or remove entries in training; all patterns with RigL, others with σ and with random growth.
 OTHERS = {"rigl": PATTERNS, "ssvi": ("unstructured", "block4"), "set": ("neuron",), "srigl": ("fan-in:0.3",)}
+#: Dense by default; with weights that are trained and not used; of several networks, which move as with RigL.
+APART = ("deterministic", "topkast", "free-tickets")
 SPARSE = [
     (name, pattern)
     for name in methods.names()
-    if methods.uses(name, "density") and name != "deterministic"
+    if methods.uses(name, "density") and name not in APART
     for pattern in OTHERS.get(name, PATTERNS[:1])
 ]
 DATA = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
@@ -30,14 +32,16 @@ DATA = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
 def started(name, pattern, seed, optimizer):
     """A method on a small network, which moves after every step if it moves at all."""
     options = {"density": 0.5, "seed": seed, "optimizer": optimizer, "lr": 0.05, "total_steps": STEPS}
-    known = methods.options(name)
-    options |= {
-        key: value
-        for key, value in {"every": 1, "allocation": "uniform", "prune": 0.3}.items()
-        if key in known
+    wanted = {
+        "every": 1,
+        "allocation": "uniform",
+        "prune": 0.3,
+        "pattern": pattern,
+        "cycles": 1,
+        "first": 0.25,
     }
-    if "pattern" in known:
-        options["pattern"] = pattern
+    known = methods.options(name)
+    options |= {key: value for key, value in wanted.items() if key in known}
     torch.manual_seed(seed)
     method = methods.make(name, 100, **options)
     network = method.prepare(
@@ -101,7 +105,7 @@ def test_every_step_keeps_the_invariants(name, pattern, seed, optimizer):
             assert all(len(parameter) == weight.support.nnz for parameter in weight.parameters(recurse=False))
         now = [weight.support.nnz for weight in bayes.weights(network).values()]
         assert now == counts or method.resizes
-        assert sum(now) <= sum(counts)
+        assert sum(now) <= sum(counts) or name == "acdc"  # which lets all return
         counts = now
         held = {id(p) for group in trained.param_groups for p in group["params"]}
         assert held == {id(parameter) for parameter in network.parameters()}

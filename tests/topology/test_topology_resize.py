@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from szilard import bayes
+from szilard.sparse import Support
 from szilard.topology import resize
 
 
@@ -83,6 +84,16 @@ def test_frozen_parameters_stay_frozen():
     resize(weight, weight.support.flat()[:3])
     assert not weight.mean.requires_grad
     assert weight.support.nnz == 3
+
+
+def test_another_support_of_a_frozen_weight_is_frozen():
+    made = network(point=False)
+    (weight, other) = bayes.weights(made).values()
+    weight.requires_grad_(False)
+    for one in (weight, other):
+        one.set_support(Support.full(one.support.shape))
+    assert [p.requires_grad for p in weight.parameters()] == [False, False]
+    assert [p.requires_grad for p in other.parameters()] == [True, True]
 
 
 def test_an_empty_support_can_grow():

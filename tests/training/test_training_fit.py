@@ -299,9 +299,13 @@ def test_mixed_precision_trains(digits, name):
     [name for name in methods.names() if name not in ("early-bird", "elastic-ticket", "ssvi-published")],
 )
 def test_a_saved_network_predicts_as_the_trained_one(digits, tmp_path, name):
-    options = {"deterministic": {"temperature_scaling": True}}.get(name, {})
-    if name.endswith("tickets"):
-        options = {"density": 0.5}
+    options = {
+        "deterministic": {"temperature_scaling": True},
+        "tickets": {"density": 0.5},
+        "posterior-tickets": {"density": 0.5},
+        "acdc": {"cycles": 1},
+    }
+    options = options.get(name, {})
     run = short(digits, tmp_path, method=methods.make(name, len(digits.train), **options))
     found = load_network(tmp_path / name / "network.pt")
     mine = run.trainer.predict(run.network, digits.test.x[:50], samples=3)

@@ -16,9 +16,9 @@ from szilard.bayes.thread_state import draw_of, mode_of
 from szilard.bayes.weight import NO_RESET, Weight
 from szilard.errors import SzilardError
 from szilard.kernels.transforms import transformed
-from szilard.sparse import differentiable
+from szilard.sparse import Support, differentiable
 from szilard.sparse.differentiable import dense_weight
-from szilard.sparse.growth import Growth, RowsGradient, linear_rows
+from szilard.sparse.growth import GradientListener, RowsGradient, linear_rows
 
 #: Modes of a layer: ``local`` draws outputs (local reparametrisation), ``sample`` draws one weight for each forward
 #: pass, ``mean`` uses the mean weight, ``moments`` computes mean and variance of the outputs
@@ -58,18 +58,28 @@ class BayesLayer(nn.Module):
         raise SzilardError(NO_RESET)
 
     @property
-    def growth(self) -> Growth | None:
+    def growth(self) -> GradientListener | None:
         """While set, the layer adds the output gradient and the input of each backward pass to it."""
         return self.weight.growth
 
     @growth.setter
-    def growth(self, value: Growth | None) -> None:
+    def growth(self, value: GradientListener | None) -> None:
         self.weight.growth = value
 
     @property
     def rows_gradient(self) -> RowsGradient:
         """Function that computes rows of the layer's dense weight gradient."""
         return linear_rows
+
+    def entries_gradient(self, grad: Tensor, x: Tensor, support: Support) -> Tensor:
+        """The gradient of the weight at the entries of any support, ``[nnz]``, by a sparse product.
+
+        Args:
+            grad: of the output of the layer, without its bias.
+            x: its input.
+            support: of the shape of the weight.
+        """
+        raise NotImplementedError
 
     def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
         """The output; with ``rectified``, after a fused ReLU."""
@@ -145,7 +155,9 @@ class BayesLayer(nn.Module):
     def _dense_product(self, x: Tensor, values: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _record_growth(self, growth: Growth, x: Tensor, rectified: Tensor | None, grad: Tensor) -> None:
+    def _record_growth(
+        self, growth: GradientListener, x: Tensor, rectified: Tensor | None, grad: Tensor
+    ) -> None:
         # The output is linear in μ, so its gradient and x give ∂L/∂μ at every entry, existing or not.
         growth.add(grad if rectified is None else torch.where(rectified > 0, grad, 0), x)
 

@@ -16,7 +16,7 @@ from szilard.kernels.dispatch import implementation
 from szilard.kernels.geometry import Convolution
 from szilard.kernels.layout import innermost
 from szilard.kernels.transforms import transformed
-from szilard.sparse import block_ops, differentiable, ops, submatrix
+from szilard.sparse import Support, block_ops, differentiable, ops, submatrix
 from szilard.sparse.growth import RowsGradient, conv_rows
 
 # Layers are also of torch's classes, because a forward can check for them; these classes declare other types of weight
@@ -65,6 +65,11 @@ class BayesLinear(BayesLayer, _Linear):
         if block_ops.applies(support, x):
             return block_ops.linear(x, values, support)
         return ops.sparse_linear(x, values, *support.index)
+
+    def entries_gradient(self, grad: Tensor, x: Tensor, support: Support) -> Tensor:
+        unused = x.new_zeros(support.nnz)  # values, which only the gradient of x depends on
+        found: Tensor = ops.sparse_linear_backward(grad, x, unused, *support.index, False)[1]
+        return found
 
     def _dense_product(self, x: Tensor, values: Tensor) -> Tensor:
         return differentiable.linear(x, values)
@@ -144,6 +149,11 @@ class BayesConv(BayesLayer):
         if submatrix.applies_to_conv(self.weight.support, x, self.groups):
             return submatrix.conv(x, values, self.weight.support, *self.geometry[:3])
         return ops.sparse_conv(x, values, *self._how())
+
+    def entries_gradient(self, grad: Tensor, x: Tensor, support: Support) -> Tensor:
+        how = (*support.index, list(support.shape), *self.geometry)
+        found: Tensor = ops.sparse_conv_backward(grad, x, x.new_zeros(support.nnz), *how, False)[1]
+        return found
 
     def _dense_product(self, x: Tensor, values: Tensor) -> Tensor:
         return differentiable.convolution(Convolution(values.shape, *self.geometry))(x, values)

@@ -15,7 +15,8 @@ from szilard.bayes.moments.value import GaussianTensor
 from szilard.bayes.priors import LearnedPrior, Prior
 from szilard.errors import SzilardError
 from szilard.kernels.transforms import transformed
-from szilard.sparse import Growth, Move, Support
+from szilard.sparse import Move, Support
+from szilard.sparse.growth import GradientListener
 from szilard.sparse.pattern import UNSTRUCTURED, Pattern
 
 NO_RESET = (
@@ -43,7 +44,7 @@ class Weight(nn.Module):
         stem: whether it is dense because of ``dense_stem``.
     """
 
-    growth: Growth | None = None
+    growth: GradientListener | None = None
     fan_in_share: float = 1.0
     stem: bool = False
     layer: tuple[Any, ...] = ()
@@ -170,11 +171,11 @@ class Weight(nn.Module):
         return move
 
     def set_support(self, support: Support) -> None:
-        """Set another support with any number of entries; the new parameters are zeros."""
+        """Set another support with any number of entries; the new parameters are zeros, frozen if the old ones were."""
         self.support = support
-        self.mean = nn.Parameter(self.mean.new_zeros(support.nnz))
+        self.mean = nn.Parameter(self.mean.new_zeros(support.nnz), self.mean.requires_grad)
         if self.log_std is not None:
-            self.log_std = nn.Parameter(self.log_std.new_zeros(support.nnz))
+            self.log_std = nn.Parameter(self.log_std.new_zeros(support.nnz), self.log_std.requires_grad)
 
     def stand_on(self, support: Support) -> None:
         """The former name of :meth:`set_support`; it goes with the next release."""
@@ -198,7 +199,7 @@ for _name in ("add", "sub", "mul", "truediv", "pow", "matmul", "neg", "abs", "ge
     setattr(Weight, f"__{_name}__", _operator(getattr(operator, _name)))
 
 
-def _record_growth(growth: Growth, rows: int, grad: Tensor) -> None:
+def _record_growth(growth: GradientListener, rows: int, grad: Tensor) -> None:
     growth.add_gradient(grad.detach().reshape(rows, -1))
 
 

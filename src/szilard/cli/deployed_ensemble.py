@@ -50,8 +50,8 @@ def together(sources: Sequence[Source], files: Sequence[Path]) -> Source:
                 raise SzilardError(
                     f"{files[0]} and {file} differ in their {name}; an ensemble needs the same"
                 )
-    networks = tuple(source.networks[0] for source in sources)
-    divisors = [source.calibration for source in sources]
+    networks = tuple(network for source in sources for network in source.networks)
+    divisors = [source.calibration for source in sources for _ in source.networks]
     if len(set(divisors)) == 1:
         return replace(first, networks=networks)
     members = tuple(Calibrated(*pair).eval() for pair in zip(networks, divisors, strict=True))

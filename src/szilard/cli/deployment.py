@@ -26,7 +26,7 @@ from szilard.likelihood import Bernoulli, Categorical, Likelihood, choose
 from szilard.model import saved_network
 from szilard.model.evaluate import lacks_noise, with_noise
 from szilard.model.saved_network import SavedNetwork
-from szilard.networks import build_for
+from szilard.networks import Ensemble, build_for
 
 Tell = Callable[[str], None]
 
@@ -205,9 +205,9 @@ def _of_data(data: DataSet) -> tuple[Tensor, str, Tensor]:
 
 
 def _of_saved(found: SavedNetwork, examples: Tensor, split: str, validation: Tensor | None) -> Source:
-    in_units = found.target_type.in_units
+    in_units, network = found.target_type.in_units, adapted_outputs.for_method(found).eval()
     return Source(
-        (adapted_outputs.for_method(found).eval(),),
+        tuple(network.in_use()) if isinstance(network, Ensemble) else (network,),
         found.task if found.target_type.has_classes else found.method.likelihood,
         examples, split, found.method.calibration, Units(found.shift, found.scale),
         Units(found.target_shift, found.target_scale) if in_units else None,

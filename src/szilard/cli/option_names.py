@@ -13,7 +13,7 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
     for pattern, replacement in (
         (r" \((?:or )?in Python: [^)]*\)", ""),
         # Leave out alternatives that only Python offers.
-        (rf" or {_PYTHON}(?=[,;:.]| |$)(?!:)(?:, which [^;:]*)?", ""),
+        (rf",? or {_PYTHON}(?=[,;:.]| |$)(?!:)(?:, which [^;:]*)?", ""),
         (rf", or (?:give )?{_PYTHON}\b(?:, which [^;:]*)?", ""),
         # If Python is the only way, say so.
         (rf"\bgive {_PYTHON} or {_PYTHON}", "in Python, give szilard.compress forward or evaluate"),

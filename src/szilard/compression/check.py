@@ -15,6 +15,7 @@ from szilard.compression.finite import all_finite
 from szilard.compression.promise import check_confidence
 from szilard.errors import SzilardError, SzilardWarning, first_line, printable
 from szilard.likelihood import TASKS
+from szilard.networks.ensemble import ensemble_in
 
 MUCH = 0.3  # a drop of this share of the score was probably meant in percentage points
 
@@ -28,6 +29,12 @@ def check_network(network: object) -> None:
     if not isinstance(network, nn.Module):
         given = "a dict of tensors" if isinstance(network, dict) else f"a {type(network).__name__}"
         raise SzilardError(f"the network is {given}; give the torch.nn.Module that holds the weights")
+    ensemble = ensemble_in(network)
+    if ensemble is not None:
+        raise SzilardError(
+            f"the network is an ensemble of {len(ensemble.members)} networks, and one is compressed at a time; give a "
+            "member in Python, szilard.compress(network.members[0], ...)"
+        )
     for name, tensor in _tensors(network):
         shown = printable(name)
         if is_lazy(tensor):

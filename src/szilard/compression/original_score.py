@@ -19,12 +19,12 @@ def guesses(found: Scores) -> bool:
 
 
 _UNITS = (
-    "give labels in the units of its outputs (such as logarithms), or no labels, to judge by agreement with the "
-    "original, or evaluate, or more inputs"
+    "give labels in the units of its outputs (such as logarithms), or more inputs, or leave the labels out to judge by "
+    "agreement with the original, or evaluate"
 )
 _CLASSES = (
-    "give examples of other classes or more examples of rare ones, or no labels, to judge by agreement with the "
-    "original, or evaluate, which returns recall or balanced accuracy"
+    "give examples of other classes or more examples of rare ones, or leave the labels out to judge by agreement with "
+    "the original, or evaluate, which returns recall or balanced accuracy"
 )
 _VECTORS = '; if its outputs are embeddings, give task="embedding"'
 _OUTPUTS = "; if the labels belong to another output, give forward, which returns that one"

@@ -6,16 +6,14 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from szilard.cost.flop_mode import flops_of
 from szilard.cost.inputs import Inputs, runner
 from szilard.cost.record import Cost
-
-if TYPE_CHECKING:
-    from torch.utils.flop_counter import FlopCounterMode
 
 
 def count(network: nn.Module, input_shape: Inputs) -> Cost:
@@ -69,11 +67,14 @@ def training_flops(
     examples: int,
     growth_examples: int = 0,
     mean_entries: Mapping[str, float] | None = None,
+    explored_entries: Mapping[str, float] | None = None,
+    growth_of_full: bool = False,
 ) -> int:
     """FLOPs of training: three training-mode forward passes for every example, plus the dense growth gradients.
 
     A deterministic step costs 3 f (f: FLOPs of a forward pass). A step with local reparametrisation costs 6 f, or 6 d f
-    at density d, because its forward pass has two products.
+    at density d, because its forward pass has two products. The gradient of an entry that the forward pass does not use
+    costs a third of that of one that it does: one product instead of three.
 
     Args:
         network: as it is trained; it is not changed.
@@ -82,34 +83,46 @@ def training_flops(
         growth_examples: number of these pairs for which a dense weight gradient was computed to move a support.
         mean_entries: of weights whose number of entries changed in training, by the name of their layer: the mean
             number over all steps.
+        explored_entries: of weights that have a gradient at more entries than the forward pass uses, by the name of
+            their layer: the mean number of these entries.
+        growth_of_full: whether dense gradients were computed of full weights, too. Of frozen ones there are none.
     """
     network = copy.deepcopy(network).train()  # two examples, because BatchNorm refuses to train on one
+    frozen = {n for n, m in network.named_modules() if not _is_trained(getattr(m, "weight", None))}
     forward: float = _forward_flops(network, runner(network, input_shape, batch=2)) // 2
-    dense = _dense_weight_flops(network, input_shape) if growth_examples or mean_entries else {}
-    growth = 0
+    wanted = growth_examples or mean_entries or explored_entries
+    dense = _dense_weight_flops(network, input_shape) if wanted else {}
+    growth, explored = 0, 0.0
     for name, flops in dense.items():
         weight: Any = network.get_submodule(name).weight
         support, products = weight.support, 1 if weight.log_std is None else 2  # by local reparametrisation
         entries = (mean_entries or {}).get(name, support.nnz)
         forward += products * flops * (entries - support.nnz) / (support.rows * support.cols)
-        growth += 0 if support.is_full else flops
-    return round(3 * forward * examples) + growth * growth_examples
+        explored += flops * (explored_entries or {}).get(name, 0) / (support.rows * support.cols)
+        if name not in frozen and (growth_of_full or not support.is_full):
+            growth += flops
+    return round((3 * forward + explored) * examples) + growth * growth_examples
+
+
+def _is_trained(weight: Any) -> bool:
+    mean = getattr(weight, "mean", None)
+    return isinstance(mean, Tensor) and mean.requires_grad
 
 
 def _forward_flops(network: nn.Module, run: Callable[[], Any]) -> int:
-    return int(counted_flops(network, run).get_total_flops())
+    with countable(network):
+        return flops_of(run)
 
 
-def counted_flops(network: nn.Module, run: Callable[[], Any]) -> FlopCounterMode:
-    """The counter of FLOPs after ``run``, which calls the network; its parameters are frozen afterwards."""
+@contextmanager
+def countable(network: nn.Module) -> Iterator[None]:
+    """Inside the block attention and recurrent layers run as products; the parameters stay frozen afterwards."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
 
     first = next(network.parameters(), torch.zeros(()))
     for p in network.parameters():  # of a copy: the counter's gradient hooks fail on an expanded parameter
         if p.is_leaf:
             p.requires_grad_(False)
-    counter = FlopCounterMode(display=False)
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one opaque operator, which counts as zero
     try:
@@ -118,12 +131,10 @@ def counted_flops(network: nn.Module, run: Callable[[], Any]) -> FlopCounterMode
             torch.no_grad(),
             sdpa_kernel(SDPBackend.MATH),
             _recurrent_in_steps(),
-            counter,
         ):
-            run()
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-    return counter
 
 
 @contextmanager

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
-from szilard.cost.counting import counted_flops
+from szilard.cost.counting import countable
+from szilard.cost.flop_mode import Counting
 from szilard.cost.inputs import Inputs, runner
 
 
@@ -24,10 +27,20 @@ def layer_macs(network: nn.Module, input_shape: Inputs) -> dict[str, int]:
         SzilardError: the network does not run on that shape.
     """
     network = copy.deepcopy(network).eval()
-    counter = counted_flops(network, runner(network, input_shape, batch=1))
+    run = runner(network, input_shape, batch=1)
     found: dict[str, int] = {}
-    for name, counts in counter.get_flop_counts().items():
-        whole, _, inside = name.partition(".")  # the first part is the class of the network
-        if inside or whole != "Global":
-            found[inside] = sum(counts.values()) // 2
-    return found
+    running: list[int] = []  # FLOPs before each module that is running
+    mode = Counting()
+
+    def after(name: str) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            found[name] = found.get(name, 0) + mode.flops - running.pop()
+
+        return hook
+
+    for name, module in network.named_modules():
+        module.register_forward_pre_hook(lambda *_: running.append(mode.flops))
+        module.register_forward_hook(after(name))
+    with countable(network), mode:
+        run()
+    return {name: flops // 2 for name, flops in found.items() if flops}

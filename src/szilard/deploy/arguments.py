@@ -15,6 +15,7 @@ from szilard.data import check
 from szilard.deploy.graph import MODES
 from szilard.deploy.units import Units
 from szilard.errors import SzilardError
+from szilard.networks.ensemble import Ensemble
 from szilard.networks.finite import not_finite
 from szilard.networks.float_type import float_type
 
@@ -28,6 +29,8 @@ def members_of(network: Any) -> list[nn.Module]:
     members = (
         [network] if isinstance(network, nn.Module) or not isinstance(network, Sequence) else list(network)
     )
+    if len(members) == 1 and isinstance(members[0], Ensemble):
+        members = list(members[0].in_use())
     if not members:
         raise SzilardError("there is no network to compile")
     for member in members:

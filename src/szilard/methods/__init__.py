@@ -17,6 +17,7 @@ from szilard.methods.method import Method
 
 # For editors, which cannot see what is found at run time; a method that is not here works all the same.
 if TYPE_CHECKING:
+    from szilard.methods.acdc import ACDC as ACDC
     from szilard.methods.bayesian_compression import BayesianCompression as BayesianCompression
     from szilard.methods.deterministic import Deterministic as Deterministic
     from szilard.methods.dynamic import ITOP as ITOP
@@ -25,15 +26,18 @@ if TYPE_CHECKING:
     from szilard.methods.dynamic import Static as Static
     from szilard.methods.early_bird import EarlyBird as EarlyBird
     from szilard.methods.elastic_ticket import ElasticTicket as ElasticTicket
+    from szilard.methods.free_tickets import FreeTickets as FreeTickets
     from szilard.methods.gradual import GradualPruning as GradualPruning
     from szilard.methods.gradual import GraNet as GraNet
     from szilard.methods.mean_field import MeanField as MeanField
     from szilard.methods.posterior_tickets import PosteriorTickets as PosteriorTickets
     from szilard.methods.published import PublishedSSVI as PublishedSSVI
+    from szilard.methods.snfs import SNFS as SNFS
     from szilard.methods.sparse_deterministic import SparseDeterministic as SparseDeterministic
     from szilard.methods.srigl import SRigL as SRigL
     from szilard.methods.ssvi import SSVI as SSVI
     from szilard.methods.tickets import Tickets as Tickets
+    from szilard.methods.topkast import TopKAST as TopKAST
     from szilard.methods.variational_dropout import VariationalDropout as VariationalDropout
 
 _METHODS: dict[str, type[Method]] = {

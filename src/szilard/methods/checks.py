@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from szilard import bayes
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
+from szilard.sparse.pattern import UNSTRUCTURED
+from szilard.topology.moves import Optimizers, several
 
 _NAMED = 5  # weights named in a message
 _LOOKED, _SELDOM = 16, 64  # targets on a GPU are checked in the first 16 steps, then every 64 steps
@@ -44,6 +46,50 @@ def options(
         raise SzilardError(f"warmup is a fraction of all steps and must be in [0, 1], not {warmup:g}")
     if total_steps is not None and total_steps < 1:
         raise SzilardError(f"total_steps must be at least 1, not {total_steps}")
+
+
+def single_weights(label: str, pattern: str) -> None:
+    """Raise for a pattern in a method that removes single weights.
+
+    Raises:
+        SzilardError: another pattern than ``"unstructured"``.
+    """
+    if pattern != UNSTRUCTURED.name:
+        raise SzilardError(
+            f"{label} removes single weights and takes no pattern {pattern}; leave pattern out"
+        )
+
+
+def reachable(density: float, weights: int, entries: int) -> None:
+    """Raise if a density of the whole network leaves fewer entries than weights, each of which keeps one.
+
+    Args:
+        density: fraction of all entries that are kept.
+        weights: number of weights; ``entries``: of all of them, if all existed.
+
+    Raises:
+        SzilardError: too few are left.
+    """
+    if round(density * entries) < weights:
+        raise SzilardError(
+            f"density {density:g} leaves {round(density * entries)} entries, and each of the {weights} weights keeps "
+            f"at least one; choose a density from {weights / entries:.2g}"
+        )
+
+
+def with_optimizer(label: str, optimizer: Optimizers) -> list[torch.optim.Optimizer]:
+    """The optimisers of a method that changes their parameters.
+
+    Raises:
+        SzilardError: there is none.
+    """
+    found = several(optimizer)
+    if not found:
+        raise SzilardError(
+            f"{label} changes parameters and the optimiser's state of them; call method.after_step(network, optimizer) "
+            "with it"
+        )
+    return found
 
 
 def run(forward: Callable[[nn.Module, Any], Any], network: nn.Module, x: Any) -> Tensor:

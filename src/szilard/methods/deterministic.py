@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -52,7 +52,7 @@ class Deterministic(Method):
     source = "below density 1: RigL, Evci et al. 2020, arXiv:1911.11134"
     order = 1
     baseline = True
-    unused_options = _UNUSED
+    unused_options: ClassVar[Mapping[str, Any]] = _UNUSED
 
     def __init__(
         self,

@@ -50,7 +50,7 @@ class EarlyBird(Resizing, Method):
     label = "Early-Bird ticket"
     summary = "Removes channels as soon as BatchNorm slopes agree on them"
     source = "You et al. 2020, arXiv:1909.11957"
-    order = 28
+    order = 32
     unused_options = Deterministic.unused_options
 
     def __init__(

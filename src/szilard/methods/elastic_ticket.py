@@ -39,7 +39,7 @@ class ElasticTicket(Method):
     label = "elastic ticket"
     summary = "Trains a lottery ticket that was found at another depth"
     source = "Chen et al. 2021, arXiv:2103.16547"
-    order = 30
+    order = 34
     converts = True
     unused_options = Deterministic.unused_options
 

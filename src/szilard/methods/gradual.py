@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from szilard.errors import SzilardError
-from szilard.methods import shared
+from szilard.methods import checks, shared
 from szilard.methods.deterministic import Deterministic
 from szilard.methods.resizing import Resizing, dense_entries, trained
 from szilard.sparse import check_density, make_pattern
 from szilard.sparse.one_threshold import largest_of_all
 from szilard.sparse.pattern import UNSTRUCTURED
 from szilard.topology.budget import CubicBudget
-from szilard.topology.moves import Optimizers, several
+from szilard.topology.moves import Optimizers
 from szilard.topology.resize import resize
 
 
@@ -60,11 +59,7 @@ class GradualPruning(Resizing, Deterministic):
         growth_batches: int = 1,
         **options: Any,
     ) -> None:
-        pattern = make_pattern(options.get("pattern", UNSTRUCTURED))
-        if pattern != UNSTRUCTURED:
-            raise SzilardError(
-                f"{self.label} removes single weights and takes no pattern {pattern.name}; leave pattern out"
-            )
+        checks.single_weights(self.label, make_pattern(options.get("pattern", UNSTRUCTURED)).name)
         super().__init__(
             n_data, density=initial_density, allocation=allocation, dense_stem=dense_stem, every=every, end=end,
             fraction=fraction, last=last, growth_batches=growth_batches, **options,
@@ -91,10 +86,11 @@ class GradualPruning(Resizing, Deterministic):
         if total >= sum(weight.support.nnz for weight in weights):
             return
         kept = largest_of_all([weight.mean.abs() for weight in weights], total)
+        optimizers = checks.with_optimizer(self.label, optimizer)
         for weight, mask in zip(weights, kept, strict=True):
             if not bool(mask.all()):
                 growth = weight.growth
-                resize(weight, weight.support.flat()[mask], several(optimizer))
+                resize(weight, weight.support.flat()[mask], optimizers)
                 weight.growth = growth
         shared.check_supports(weights, self.label)
 

@@ -267,5 +267,10 @@ class Method(Predicting):
         """Mean number of entries of each weight over all steps so far, in their order; empty if it never changes."""
         return ()
 
+    @property
+    def explored_entries(self) -> Sequence[float]:
+        """Number of entries of each weight that were trained beside those that its forward pass uses; empty if none."""
+        return ()
+
     def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
         """Give a prepared network the shapes of a finished network's state dict, if finishing changes shapes."""

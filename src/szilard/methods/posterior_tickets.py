@@ -33,7 +33,7 @@ class PosteriorTickets(Tickets):
     source = (
         "levels: Frankle and Carbin 2019, arXiv:1803.03635; score: Blundell et al. 2015, arXiv:1505.05424"
     )
-    order = 29
+    order = 33
     unused_options = MappingProxyType({})
 
     def __init__(

@@ -91,6 +91,18 @@ class TrainingState:
         self._losses = 0
         self._trained = False
 
+    def invalid_part(self, state: dict[str, Any], network: nn.Module) -> str:
+        """Name of an entry of a checkpoint's state that this method cannot have written for a network, or ``""``.
+
+        It is called for a state that has all keys of :meth:`state_dict`, before :meth:`load_state_dict`, and checks the
+        entries that only this method has.
+
+        Args:
+            state: untrusted.
+            network: with the supports of the checkpoint.
+        """
+        return ""
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A copy without the graph of the last batch, which cannot be copied."""
         made = memo[id(self)] = self.__class__.__new__(self.__class__)

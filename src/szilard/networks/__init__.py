@@ -2,6 +2,7 @@
 
 from szilard.networks.by_name import build, build_for, is_code, names, outline
 from szilard.networks.check import check_fits
+from szilard.networks.ensemble import Ensemble
 from szilard.networks.lenet import LeNet5
 from szilard.networks.mlp import MLP
 from szilard.networks.noise import WithNoise
@@ -10,6 +11,7 @@ from szilard.networks.resnet import ResNet
 
 __all__ = [
     "MLP",
+    "Ensemble",
     "LeNet5",
     "ResNet",
     "WithNoise",

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from szilard.networks.ensemble import Ensemble
+
 
 @dataclass(frozen=True)
 class Takes:
@@ -64,6 +66,8 @@ def _inner(network: nn.Module) -> nn.Module:
         found = getattr(network, "_orig_mod", None)
         if found is None and isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
             found = network.module
+        if found is None and isinstance(network, Ensemble):
+            found = network.current
         if not isinstance(found, nn.Module):
             return network
         network = found

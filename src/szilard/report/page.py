@@ -50,6 +50,7 @@ def render(run: Run) -> str:
     content = {  # drawn first, because plots that cannot be drawn add notes
         "predictions": [*sections.predictions(run), sections.one_pass(run)],
         "training": sections.training(run),
+        "supports": sections.supports(run),
         "posteriors": sections.posteriors(run),
         "uncertain": sections.uncertain_by_method(run),
     }

@@ -6,7 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from szilard.report import calibration_section, curves, one_pass_section, uncertain_inputs, weights
+from szilard.report import (
+    calibration_section,
+    curves,
+    one_pass_section,
+    support_section,
+    uncertain_inputs,
+    weights,
+)
 from szilard.report.draw import QUARTER, THIRD, Plot
 from szilard.report.uncertain_inputs import Tile
 from szilard.report.weights import Posterior
@@ -102,6 +109,26 @@ def training(run: Run) -> Section:
         "Training minimises the free energy F = E[loss] + T/N · divergence. The validation set is evaluated after each "
         "epoch.",
         [*found, *([existing] if existing else [])],
+    )
+
+
+def supports(run: Run) -> Section:
+    """Sparse training: what a density and a budget of FLOPs gave, and how the existing entries changed."""
+    found = support_section.logged(run)
+    shared = [
+        *((lambda what=what: support_section.against(run, what)) for what in ("density", "train_flops")),
+        *((lambda what=what: support_section.over_time(run, what)) for what in ("replaced", "ever_alive")),
+    ]
+    plots = [_try(run, "a plot of the existing weights", make) for make in shared]
+    plots += [
+        _try(run, f"{m.name}: its density by epoch", lambda m=m: support_section.densities(m))  # type: ignore[misc]
+        for m in found
+    ]
+    return Section(
+        "Sparse training",
+        "Sparse methods store and compute the existing entries only; moves replace some of them. A dot is a method of "
+        "this run, with one seed.",
+        [plot for plot in plots if plot],
     )
 
 

@@ -13,7 +13,17 @@ from torch import Tensor
 RowsGradient = Callable[[Tensor, Tensor, slice], Tensor]
 
 
-class Growth(Protocol):
+class GradientListener(Protocol):
+    """What a layer adds the gradients of a weight to, at each backward pass."""
+
+    def add(self, grad: Tensor, x: Tensor) -> None:
+        """Add one batch: the loss gradient of the layer's output, and its input."""
+
+    def add_gradient(self, gradient: Tensor) -> None:
+        """Add the gradient of the weight, ``[rows, cols]``."""
+
+
+class Growth(GradientListener, Protocol):
     """Where one weight grows: a score for every entry, whether it exists or not.
 
     A layer adds its gradients at each backward pass (:meth:`add` or :meth:`add_gradient`). A pattern reads the best
@@ -23,12 +33,6 @@ class Growth(Protocol):
 
     def __len__(self) -> int:
         """Number of batches added; a weight with none does not move."""
-
-    def add(self, grad: Tensor, x: Tensor) -> None:
-        """Add one batch: the loss gradient of the layer's output, and its input."""
-
-    def add_gradient(self, gradient: Tensor) -> None:
-        """Add the gradient of the weight, ``[rows, cols]``."""
 
     def stream(
         self, rows: int, cols: int, device: torch.device, multiple: int = 1

@@ -2,6 +2,7 @@
 
 from szilard.sparse.move import Move
 from szilard.sparse.one_threshold import largest_of_all
+from szilard.topology.alternating import Alternating
 from szilard.topology.budget import CubicBudget
 from szilard.topology.elastic import Ticket, block_map, elastic
 from szilard.topology.gradient import GrowthGradient
@@ -9,6 +10,8 @@ from szilard.topology.levels import Levels
 from szilard.topology.momentum import MomentumGrowth
 from szilard.topology.moves import Moves
 from szilard.topology.random_growth import RandomGrowth
+from szilard.topology.redistribution import Redistribution, divided
+from szilard.topology.refinements import Refinements
 from szilard.topology.replace import carry_optimizer_state, drop_and_grow
 from szilard.topology.resize import resize
 from szilard.topology.schedule import Schedule
@@ -16,6 +19,7 @@ from szilard.topology.scores import SCORES
 
 __all__ = [
     "SCORES",
+    "Alternating",
     "CubicBudget",
     "GrowthGradient",
     "Levels",
@@ -23,10 +27,13 @@ __all__ = [
     "Move",
     "Moves",
     "RandomGrowth",
+    "Redistribution",
+    "Refinements",
     "Schedule",
     "Ticket",
     "block_map",
     "carry_optimizer_state",
+    "divided",
     "drop_and_grow",
     "elastic",
     "largest_of_all",

@@ -42,7 +42,7 @@ class GrowthGradient:
 
     def add(self, grad: Tensor, x: Tensor) -> None:
         """Add one batch: the loss gradient of the weight's output, and its input."""
-        grad, x = grad.detach(), x.detach()
+        grad, x = _finite(grad.detach()), x.detach()
         if self._entries is None or self._entries > grad.numel() + x.numel():
             self.batches.append((grad, x))
             return
@@ -51,7 +51,15 @@ class GrowthGradient:
 
     def add_gradient(self, gradient: Tensor) -> None:
         """Add the gradient itself, ``[rows, cols]``."""
+        gradient = _finite(gradient)
         self.total = gradient.clone() if self.total is None else self.total.add_(gradient)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether all that was added is zero, in every process: it does not say where to grow."""
+        held = [grad for grad, _ in self.batches] + ([] if self.total is None else [self.total])
+        found = torch.tensor([float(any(bool(part.any()) for part in held))])
+        return not bool(_summed_over_processes(found.to(held[0].device) if held else found))
 
     def state(self) -> tuple[list[tuple[Tensor, Tensor]], Tensor | None]:
         """The collected batches or sum, for a checkpoint."""
@@ -113,6 +121,11 @@ class GrowthGradient:
                 best, index = best.topk(count)
                 where = where[index]
         return where[best >= 0]
+
+
+def _finite(gradient: Tensor) -> Tensor:
+    """A gradient, or zeros if it overflowed: the loss scale was too large, and GradScaler skips such a step."""
+    return gradient if bool(torch.isfinite(gradient).all()) else torch.zeros_like(gradient)
 
 
 def _summed_over_processes(block: Tensor) -> Tensor:

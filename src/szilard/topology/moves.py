@@ -39,6 +39,11 @@ def several(given: Optimizers) -> list[torch.optim.Optimizer]:
     return list(given) if isinstance(given, Sequence) else [given]
 
 
+def _is_zero(growth: Growth) -> bool:
+    """Whether the gradient is zero everywhere, for example because all batches overflowed; then nothing moves."""
+    return isinstance(growth, GrowthGradient) and growth.is_zero
+
+
 class Moves:
     """Collects gradients in the batches before a move, then moves every support that is not full.
 
@@ -74,6 +79,9 @@ class Moves:
         self._growth: dict[int, Growth] = {}  # by number of the layer, while gradients are collected
         self._resumed: dict[int, Any] = {}  # states of these
 
+    #: Whether entries move between weights, so that full weights need the growth gradient, too.
+    redistributes = False
+
     @property
     def listening(self) -> bool:
         """Whether the next batch is one of those whose gradients decide where to grow."""
@@ -85,7 +93,7 @@ class Moves:
             return
         for number, (_, weight, rows_gradient) in enumerate(every_weight(network)):
             support = weight.support
-            if support.is_full or not weight.mean.requires_grad:  # a frozen weight keeps its entries
+            if not self._hears(weight):
                 continue
             if number not in self._growth:
                 growth = self._made(rows_gradient, support.rows * support.cols)
@@ -113,7 +121,7 @@ class Moves:
             weight.growth = None
             # A weight that is frozen, or that no optimiser trains, keeps its entries: new ones would stay at zero.
             free = weight.mean.requires_grad and (not given or id(weight.mean) in trained)
-            if growth is not None and len(growth) and free:
+            if growth is not None and len(growth) and free and not _is_zero(growth):
                 new += self._move(weight, growth, given, fraction)
         if self.growth != "momentum" or not self._collects(step, total):
             self._growth = {}
@@ -122,6 +130,10 @@ class Moves:
     def gradient_steps(self, steps: int, total: int) -> int:
         """How many of the first ``steps`` steps computed a dense weight gradient."""
         return sum(self._collects(step, total) for step in range(steps))
+
+    def _hears(self, weight: Weight) -> bool:
+        """Whether a weight takes part: a full one has nowhere to grow, and a frozen one keeps its entries."""
+        return weight.mean.requires_grad and not weight.support.is_full
 
     def _collects(self, step: int, total: int) -> bool:
         """Whether the batch of ``step`` needs the dense gradient."""

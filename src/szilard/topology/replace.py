@@ -28,13 +28,22 @@ def drop_and_grow(support: Support, score: Tensor, growth: Growth, fraction: flo
         growth: scores of where entries should grow.
         fraction: of the entries to replace.
     """
+    refuse_nan(score)
+    source = support.replace(support.pattern.moved(support, score, growth, fraction))
+    return Move(source, dropped=int((source < 0).sum()))
+
+
+def refuse_nan(score: Tensor) -> None:
+    """Raise for a removal score that is NaN.
+
+    Raises:
+        SzilardError: there is one.
+    """
     if torch.isnan(score).any():
         raise SzilardError(
             "a removal score is NaN, so no entry can be dropped: inputs or targets hold NaN, or training has diverged; "
             "check the batches, and lower lr if they hold no NaN"
         )
-    source = support.replace(support.pattern.moved(support, score, growth, fraction))
-    return Move(source, dropped=int((source < 0).sum()))
 
 
 def carry_optimizer_state(move: Move, optimizer: torch.optim.Optimizer, parameter: Tensor) -> None:

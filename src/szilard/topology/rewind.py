@@ -17,7 +17,7 @@ def snapshot(network: nn.Module) -> dict[str, Tensor]:
     The values of a weight on a support have the size of the dense weight, flattened; entries that do not exist are 0.
     """
     return {
-        name: value.detach().clone() if support is None else support.scatter(value.detach()).flatten()
+        name: value.detach().clone() if support is None else _dense(support, value.detach())
         for name, value, support in _values(network)
     }
 
@@ -39,6 +39,13 @@ def rewind(network: nn.Module, kept: dict[str, Tensor]) -> None:
     """Set the parameters and buffers of a network to those of a :func:`snapshot`; supports stay as they are."""
     for name, value, support in _values(network):
         value.copy_(kept[name] if support is None else kept[name][support.flat()])
+
+
+def _dense(support: Support, value: Tensor) -> Tensor:
+    found = support.scatter(value).flatten()
+    return (
+        found.clone() if support.is_full else found
+    )  # scattered into all entries, it is the parameter itself
 
 
 def _values(network: nn.Module) -> Iterator[tuple[str, Tensor, Support | None]]:

@@ -22,6 +22,7 @@ from szilard.topology.resize import replace_parameters
 from szilard.training import devices
 from szilard.training.progress import Bar
 from szilard.training.replicas import Replicas
+from szilard.training.support_history import SupportHistory
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -95,6 +96,7 @@ class Loop:
         self._replicas = Replicas(fabric, network, optimizer)
         self.train = train.to(fabric.device)
         self.steps = data_sets.n_batches(len(train), plan.batch_size, fabric.world_size)
+        self.supports = SupportHistory(self.module, resizes=method.resizes)
         self.place = Place()
         self._end_of_epoch, self._save, self._kept = end_of_epoch, save, kept
 
@@ -178,6 +180,7 @@ class Loop:
         self.method.after_step(self.network, self.optimizer)
         if self.method.resizes:
             self._replicas.follow()
+        self.supports.observe()
 
     def _close_epoch(self) -> None:
         place = self.place
@@ -194,6 +197,7 @@ class Loop:
                 "energy": energy,
                 "cost": cost,
                 "seconds": place.seconds,
+                **self.supports.epoch(),
             }
         )
 
@@ -233,6 +237,7 @@ class Loop:
                 "threads": torch.get_num_threads(),
                 "network": self.module.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "supports": self.supports.state_dict(),
                 # The state of each process: its part of the epoch's sums and of the statistics for the next move.
                 "processes": devices.gather(self.fabric, to_device(mine, torch.device("cpu"))),
             }
@@ -253,6 +258,7 @@ class Loop:
         self.module.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.method.load_state_dict(to_device(mine["method"], self.fabric.device))
+        self.supports.load_state_dict(state.get("supports"))
         self.place = Place(state["epoch"], state["batch"], state["seconds"], mine["energy"], mine["cost"])
 
     def _check_finite(self) -> None:

@@ -13,6 +13,7 @@ from szilard.bayes.network_weights import every_weight
 from szilard.file.error import SzilardFileError
 from szilard.methods import Method
 from szilard.topology import rewind
+from szilard.training.support_history import SupportHistory
 
 _LARGEST = 1 << 53
 
@@ -46,6 +47,7 @@ def check(
     _whole(path, "batch", state.get("batch"), steps)
     _number(path, "seconds", state.get("seconds"))
     _check_optimizer(path, state.get("optimizer"), optimizer)
+    _check_supports(path, state.get("supports"), SupportHistory(network, resizes=method.resizes))
     shares = state.get("processes")
     if not isinstance(shares, list | tuple) or len(shares) != processes:
         _refuse(path, "processes")
@@ -73,6 +75,9 @@ def _check_method(path: Path, found: Any, method: Method, network: nn.Module, to
         _whole(path, "method entries", count, _LARGEST)
     if "rewind" in expected:
         _check_rewind(path, found["rewind"], rewind.like(network))
+    part = method.invalid_part(found, network)
+    if part:
+        _refuse(path, f"method {part}")
     moves = found.get("moves", {})
     if not isinstance(moves, dict):
         _refuse(path, "method moves")
@@ -87,6 +92,12 @@ def _check_method(path: Path, found: Any, method: Method, network: nn.Module, to
         for pair in batches:
             if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(map(_is_floating, pair)):
                 _refuse(path, "method moves")
+
+
+def _check_supports(path: Path, found: Any, expected: SupportHistory) -> None:
+    """Check for the masks of each layer, for none if they were not known, or for no entry (earlier versions)."""
+    if found is not None and not (isinstance(found, dict) and (not found or expected.fits(found))):
+        _refuse(path, "supports")
 
 
 def _check_rewind(path: Path, found: Any, expected: dict[str, Tensor]) -> None:

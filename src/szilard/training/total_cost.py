@@ -31,9 +31,18 @@ def of_run(
     steps = max(1, method.step)
     growth = round(examples * _growth_steps(method) / steps)
     names = [held.name for held in every_weight(network)]
-    entries = dict(zip(names, method.mean_entries, strict=True)) if method.mean_entries else {}
+    entries, explored = (
+        dict(zip(names, found, strict=True)) if found else {}
+        for found in (method.mean_entries, method.explored_entries)
+    )
     flops = cost.training_flops(
-        network, input_shape, examples=examples, growth_examples=growth, mean_entries=entries
+        network,
+        input_shape,
+        examples=examples,
+        growth_examples=growth,
+        mean_entries=entries,
+        explored_entries=explored,
+        growth_of_full=bool(getattr(getattr(method, "moves", None), "redistributes", False)),
     )
     counted = cost.count(network, input_shape).with_(train_flops=flops)
     values = sum(p.numel() for p in network.parameters() if p.requires_grad)
