@@ -84,6 +84,7 @@ SECONDS: dict[str, float] = {
     "tests/methods/test_methods_compression.py": 14.5,
     "tests/methods/test_methods_dynamic.py": 5.3,
     "tests/methods/test_methods_one_pass.py": 2.3,
+    "tests/methods/test_methods_invariants.py": 2.1,
     "tests/methods/test_methods_tickets.py": 2.8,
     "tests/model/test_training_saved.py": 8.0,
     "tests/model/test_training_saved_exact.py": 10.8,
@@ -105,6 +106,7 @@ SECONDS: dict[str, float] = {
     "tests/training/test_training_fit.py": 15.1,
     "tests/training/test_training_kill.py": 2.9,
     "tests/training/test_training_layers.py": 2.4,
+    "tests/training/test_training_processes.py": 2.5,
     "tests/training/test_training_resumable.py": 2.2,
 }
 USUAL = 0.5  # processor seconds assumed for any other file

@@ -81,7 +81,7 @@ def test_order_and_baselines():
     assert methods.names() == [
         "deterministic", "sparse-deterministic", "mean-field", "ssvi", "ssvi-published", "variational-dropout",
         "bayesian-compression", "static", "set", "rigl", "itop", "gradual", "granet", "srigl", "tickets", "snfs",
-        "acdc", "topkast", "free-tickets",
+        "acdc", "topkast", "free-tickets", "early-bird", "posterior-tickets", "elastic-ticket",
     ]  # fmt: skip
     assert [entry.name for entry in catalogue.entries(METHODS) if entry.baseline] == [
         "deterministic",

@@ -313,18 +313,6 @@ def test_a_state_without_rewound_weights_is_refused():
         start()[0].load_state_dict({**method.state_dict(), "rewind": {}})
 
 
-@pytest.mark.parametrize("name", ["tickets", "gradual", "granet", "snfs", "acdc"])
-def test_several_processes_are_refused(monkeypatch, name):
-    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
-    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
-    monkeypatch.setattr("torch.distributed.get_rank", lambda: 0)
-    method = methods.make(name, 200, density=0.5, total_steps=100)
-    with pytest.raises(SzilardError, match="several processes cannot share yet"):
-        method.loss(method.prepare(plain()).train(), *next(batches()))
-    with pytest.raises(SzilardError, match="several processes cannot share yet"):
-        method.check_run(100, 2)
-
-
 def test_a_fit_of_too_few_steps_writes_nothing(tmp_path):
     digits = data.load("digits", n_train=60, ood="none")
     with pytest.raises(SzilardError, match="only 2 steps"):

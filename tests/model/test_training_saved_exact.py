@@ -19,7 +19,11 @@ def test_a_loaded_network_predicts_bit_for_bit_the_same(tmp_path, spec, options,
     single = ("gradual", "granet", "snfs", "acdc")  # these remove single weights only
     if options and ("pattern" not in methods.options(method) or method in single):
         return
-    if method in ("tickets", "acdc"):
+    if method == "elastic-ticket":
+        return  # it needs a ticket
+    if method == "early-bird" and not spec.startswith("resnet"):
+        return  # it needs BatchNorm
+    if method in ("tickets", "posterior-tickets", "acdc"):
         options = {
             "density": 0.3
         }  # their usual one leaves less than one entry for each layer of the smallest network

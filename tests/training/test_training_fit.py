@@ -294,11 +294,15 @@ def test_mixed_precision_trains(digits, name):
     assert run.history[-1]["energy"] < run.history[0]["energy"]
 
 
-@pytest.mark.parametrize("name", [name for name in methods.names() if name != "ssvi-published"])
+@pytest.mark.parametrize(
+    "name",
+    [name for name in methods.names() if name not in ("early-bird", "elastic-ticket", "ssvi-published")],
+)
 def test_a_saved_network_predicts_as_the_trained_one(digits, tmp_path, name):
     options = {
         "deterministic": {"temperature_scaling": True},
         "tickets": {"density": 0.5},
+        "posterior-tickets": {"density": 0.5},
         "acdc": {"cycles": 1},
     }
     options = options.get(name, {})

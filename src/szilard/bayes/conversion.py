@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from szilard.bayes.allocated import Allocation, entries_of, patterns_of
 from szilard.bayes.base_layer import bayes_layers
 from szilard.bayes.batch_innermost import keep_innermost
 from szilard.bayes.drawn_weights import drawn_modules
@@ -22,10 +23,10 @@ from szilard.bayes.priors import Prior, make_prior
 from szilard.bayes.replacement import convert_modules
 from szilard.bayes.user_selection import Choice, Selection
 from szilard.bayes.weight import Weight
+from szilard.cost.inputs import Inputs
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.networks import copied
-from szilard.sparse import Neuron, Pattern, budgets, check_density, make_pattern
-from szilard.sparse.pattern import UNSTRUCTURED
+from szilard.sparse import Pattern, check_density, make_pattern
 
 _SHOWN = 4  # names in a warning
 
@@ -39,6 +40,7 @@ def bayesianize(
     prior_scale: float = 1.0,
     initial_std: float = 0.1,
     allocation: str = "uniform",
+    input_shape: Inputs | None = None,
     dense_stem: bool = True,
     pattern: str | Pattern = "unstructured",
     only: Choice = None,
@@ -67,7 +69,9 @@ def bayesianize(
         prior: ``"fan-in"``, ``"fixed"``, ``"learned"`` or an object of :mod:`szilard.bayes.priors`.
         prior_scale: scale of a named prior; for ``"fan-in"`` in units of 1/sqrt(existing fan-in).
         initial_std: σ at the start, as a fraction of the root mean square of the weight's means.
-        allocation: ``"uniform"`` or ``"erk"`` (small layers denser, same total).
+        allocation: ``"uniform"``, ``"erk"`` (small layers denser, same total), ``"flops"`` (as erk, and ``density`` is
+            that of multiply-adds), or ``"global"`` (the largest pretrained weights of all layers).
+        input_shape: shape of one example, as in :func:`szilard.cost.count`, for ``"flops"``.
         dense_stem: leave the first layer dense if it is a convolution (it has few weights, and all features depend on
             it).
         pattern: in which units a weight exists: ``"unstructured"``, blocks such as ``"block32"``, ``"neuron"`` (whole
@@ -110,7 +114,7 @@ def bayesianize(
         network, Selection(only, except_, matrices, skip, stored, frozen), check=not fresh
     )
     total = all_weights(network)
-    patterns = _patterns(found, pattern)
+    patterns = patterns_of(found, pattern)
     alone = len(found) == 1  # then the density is meant for this weight
     stem = (
         dense_stem
@@ -119,7 +123,7 @@ def bayesianize(
         and not alone
         and is_first(network, found[0].module)
     )
-    kept = _budgets(found, patterns, density, allocation, stem)
+    kept = entries_of(network, found, patterns, Allocation(density, allocation, input_shape, fresh, stem))
     made = _made_weights(found, kept, patterns, Start(fresh, prior, initial_std, point), seed, frozen)
     made[0][0].stem = stem
     failed = convert_modules(network, found, made, Noise(seed))
@@ -128,7 +132,7 @@ def bayesianize(
         _warn_dense_products(network, density)
     fuse_rectifiers(network)
     if density < 1:
-        _use_batch_innermost(network)
+        use_batch_innermost(network)
     return network
 
 
@@ -203,39 +207,6 @@ def _why_nothing(network: nn.Module, chosen: bool) -> str:
     )
 
 
-def _patterns(found: list[Found], pattern: Pattern) -> list[Pattern]:
-    """The pattern of each weight. The neuron pattern needs layers that read each other; drawn weights have none."""
-    without = [isinstance(pattern, Neuron) and one.how == "drawn" for one in found for _ in one.tensors]
-    layers = [n for n, has_none in enumerate(without) if not has_none]
-    return [
-        UNSTRUCTURED if has_none else pattern.placed(first=n == layers[0], last=n == layers[-1])
-        for n, has_none in enumerate(without)
-    ]
-
-
-def _budgets(
-    found: list[Found], patterns: list[Pattern], density: float, allocation: str, stem: bool
-) -> list[int]:
-    """Entries of each weight; with a dense ``stem`` the first keeps all, and the density holds for the others."""
-    shapes = [tensor.shape for one in found for tensor in one.tensors]
-    kept = [shape.numel() for shape in shapes]
-    rest = list(range(1 if stem else 0, len(shapes)))
-    names = [one.name for one in found for _ in one.tensors]
-    for n in rest:
-        if why := patterns[n].unfit(shapes[n]):
-            raise SzilardError(
-                f"layer {names[n]!r} cannot have the pattern {patterns[n].name}: {why}; leave it dense with "
-                f"except_={names[n]!r}, or choose another pattern"
-            )
-    for whole in (True, False):  # the density holds within neuron patterns and within the others
-        part = [n for n in rest if isinstance(patterns[n], Neuron) is whole]
-        if part:
-            chosen = budgets([patterns[n] for n in part], [shapes[n] for n in part], density, allocation)
-            for n, entries in zip(part, chosen, strict=True):
-                kept[n] = entries
-    return kept
-
-
 def _warn_dense_products(network: nn.Module, density: float) -> None:
     """Warn about layers in which a density below 1 saves bytes but no time."""
     names = [
@@ -271,7 +242,7 @@ def _warn_left_dense(left: list[LeftDense], total: int, nothing_asked: bool) -> 
     )
 
 
-def _use_batch_innermost(network: nn.Module) -> None:
+def use_batch_innermost(network: nn.Module) -> None:
     """Use the batch-innermost layout in sparse convolutions and in the modules between them."""
     keep_innermost(network)
     for layer in bayes_layers(network).values():

@@ -2,7 +2,8 @@
 
 from szilard.cost.counting import count, training_flops
 from szilard.cost.energy import joules
+from szilard.cost.layer_macs import layer_macs
 from szilard.cost.record import Cost, Source
 from szilard.cost.stopwatch import Stopwatch, peak_bytes
 
-__all__ = ["Cost", "Source", "Stopwatch", "count", "joules", "peak_bytes", "training_flops"]
+__all__ = ["Cost", "Source", "Stopwatch", "count", "joules", "layer_macs", "peak_bytes", "training_flops"]

@@ -110,6 +110,13 @@ def _is_trained(weight: Any) -> bool:
 
 
 def _forward_flops(network: nn.Module, run: Callable[[], Any]) -> int:
+    with countable(network):
+        return flops_of(run)
+
+
+@contextmanager
+def countable(network: nn.Module) -> Iterator[None]:
+    """Inside the block attention and recurrent layers run as products; the parameters stay frozen afterwards."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     first = next(network.parameters(), torch.zeros(()))
@@ -125,7 +132,7 @@ def _forward_flops(network: nn.Module, run: Callable[[], Any]) -> int:
             sdpa_kernel(SDPBackend.MATH),
             _recurrent_in_steps(),
         ):
-            return flops_of(run)
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
 

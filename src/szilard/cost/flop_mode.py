@@ -22,7 +22,7 @@ def flops_of(run: Callable[[], Any]) -> int:
         run: called once, or twice if it raises or its operators hold functions (``torch.cond``): PyTorch's own mode
             follows these.
     """
-    mode = _Counting()
+    mode = Counting()
     try:
         with mode:
             run()
@@ -33,7 +33,9 @@ def flops_of(run: Callable[[], Any]) -> int:
     return mode.flops
 
 
-class _Counting(TorchDispatchMode):
+class Counting(TorchDispatchMode):
+    """Adds up the FLOPs of the operators that run inside the block."""
+
     supports_higher_order_operators = True
 
     def __init__(self) -> None:

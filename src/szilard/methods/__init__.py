@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from szilard.methods.dynamic import SET as SET
     from szilard.methods.dynamic import RigL as RigL
     from szilard.methods.dynamic import Static as Static
+    from szilard.methods.early_bird import EarlyBird as EarlyBird
+    from szilard.methods.elastic_ticket import ElasticTicket as ElasticTicket
     from szilard.methods.free_tickets import FreeTickets as FreeTickets
     from szilard.methods.gradual import GradualPruning as GradualPruning
     from szilard.methods.gradual import GraNet as GraNet
     from szilard.methods.mean_field import MeanField as MeanField
+    from szilard.methods.posterior_tickets import PosteriorTickets as PosteriorTickets
     from szilard.methods.published import PublishedSSVI as PublishedSSVI
     from szilard.methods.snfs import SNFS as SNFS
     from szilard.methods.sparse_deterministic import SparseDeterministic as SparseDeterministic

@@ -9,13 +9,13 @@ from torch import nn
 
 from szilard import bayes
 from szilard.errors import SzilardError
-from szilard.methods import checks, unused
+from szilard.methods import checks, shared, unused
 from szilard.methods.deterministic import Deterministic
 from szilard.methods.method import Method
 from szilard.methods.resizing import Resizing, dense_entries, trained
 from szilard.sparse import check_density
+from szilard.sparse.one_threshold import largest_of_all
 from szilard.topology.alternating import Alternating
-from szilard.topology.budget import largest_of_all
 from szilard.topology.moves import Optimizers
 from szilard.topology.resize import resize
 
@@ -92,6 +92,7 @@ class ACDC(Resizing, Method):
             kept = largest_of_all([weight.mean.abs() for weight in weights], total)
             for weight, mask in zip(weights, kept, strict=True):
                 resize(weight, weight.support.flat()[mask], optimizers)
+            shared.check_supports(weights, self.label)
             return
         for weight in weights:
             every = torch.arange(dense_entries([weight]), device=weight.mean.device)

@@ -12,7 +12,8 @@ from szilard import bayes
 from szilard.data import Split
 from szilard.methods import checks, unused
 from szilard.methods.method import Method
-from szilard.sparse import check_density
+from szilard.methods.stored_supports import match_supports
+from szilard.sparse import check_density, make_pattern
 from szilard.sparse.patterns import checked_pattern
 from szilard.topology.moves import GrowthFactory, Moves, Optimizers
 from szilard.topology.schedule import Schedule
@@ -31,7 +32,8 @@ class Deterministic(Method):
         density: fraction of weights that exist.
         temperature_scaling: calibrate the logits on the validation set at the end.
         pretrained: start from the network's own weights instead of fresh ones (density < 1).
-        allocation: ``"uniform"``, or ``"erk"`` (small layers denser, same total).
+        allocation: ``"uniform"``, ``"erk"`` (small layers denser, same total), ``"flops"`` (as erk, and the density is
+            that of multiply-adds), or ``"global"`` (the largest pretrained weights of all layers).
         dense_stem: leave the first layer dense if it is a convolution.
         pattern: in which units weights exist: ``"unstructured"``, blocks such as ``"block32"``, ``"neuron"``, n of m
             columns such as ``"2:4"`` (at density n/m), or ``"fan-in"``.
@@ -104,6 +106,7 @@ class Deterministic(Method):
             point=True,
             fresh=not self.pretrained,
             allocation=self.allocation,
+            input_shape=self.input_shape,
             dense_stem=self.dense_stem,
             pattern=self.pattern,
             seed=self.seed,
@@ -111,6 +114,7 @@ class Deterministic(Method):
         )
 
     def _before_forward(self, network: nn.Module) -> None:
+        super()._before_forward(network)
         self.moves.listen(network, self.step, self.total_steps or 0)
 
     def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
@@ -123,6 +127,10 @@ class Deterministic(Method):
         super().finish(network, batches, valid)
         if self.temperature_scaling and valid is not None and not self.target_type.in_units:
             self.calibrate(network, valid)
+
+    def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
+        if self.allocation == "global":  # an outline does not know the weights
+            match_supports(network, state, make_pattern(self.pattern))
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "moves": self.moves.state_dict()}

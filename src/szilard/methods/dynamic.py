@@ -13,7 +13,8 @@ class Static(SparseDeterministic):
 
     Args:
         density: fraction of weights that exist.
-        allocation: ``"erk"`` (small layers denser, same total), or ``"uniform"``.
+        allocation: ``"erk"`` (small layers denser, same total), ``"uniform"``, ``"flops"`` (as erk, and the density is
+            that of multiply-adds), or ``"global"`` (the largest pretrained weights of all layers).
         dense_stem: leave the first layer dense if it is a convolution.
     """
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from szilard.cost.inputs import Inputs
 from szilard.data import Split
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
@@ -98,7 +99,12 @@ class FreeTickets(Static):
         super().check_run(total_steps, processes)
         self.phases.check(total_steps)
 
-    def prepare(self, network: nn.Module, task: TaskName | Likelihood = "classification") -> nn.Module:
+    def prepare(
+        self,
+        network: nn.Module,
+        task: TaskName | Likelihood = "classification",
+        input_shape: Inputs | None = None,
+    ) -> nn.Module:
         """Create the ensemble that this method trains; otherwise as for every method.
 
         Raises:
@@ -107,7 +113,7 @@ class FreeTickets(Static):
         stored, prefix = self.stored, f"members.{self.members - 1}."
         self.stored = [name.removeprefix(prefix) for name in stored if name.startswith(prefix)]
         try:
-            made = super().prepare(network, task)
+            made = super().prepare(network, task, input_shape)
         finally:
             self.stored = stored
         return Ensemble(made, self.members, Mixture(self.task, self._given))

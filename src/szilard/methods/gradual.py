@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from szilard.methods import checks
+from szilard.methods import checks, shared
 from szilard.methods.deterministic import Deterministic
 from szilard.methods.resizing import Resizing, dense_entries, trained
 from szilard.sparse import check_density, make_pattern
+from szilard.sparse.one_threshold import largest_of_all
 from szilard.sparse.pattern import UNSTRUCTURED
-from szilard.topology.budget import CubicBudget, largest_of_all
+from szilard.topology.budget import CubicBudget
 from szilard.topology.moves import Optimizers
 from szilard.topology.resize import resize
 
@@ -28,7 +29,7 @@ class GradualPruning(Resizing, Deterministic):
         initial_density: fraction of weights at the start.
         begin, end: fractions of all steps between which the density falls.
         every: optimiser steps between two changes of the density.
-        allocation: of a first support below density 1: ``"erk"`` or ``"uniform"``.
+        allocation: of a first support below density 1: ``"erk"``, ``"uniform"``, ``"flops"`` or ``"global"``.
         dense_stem: leave the first layer dense if it is a convolution.
         fraction: fraction of the remaining entries of each weight that the first change also replaces.
         last: fraction of the entries that the last change replaces.
@@ -91,6 +92,7 @@ class GradualPruning(Resizing, Deterministic):
                 growth = weight.growth
                 resize(weight, weight.support.flat()[mask], optimizers)
                 weight.growth = growth
+        shared.check_supports(weights, self.label)
 
 
 class GraNet(GradualPruning):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard import bayes
+from szilard.cost.inputs import Inputs
 from szilard.data import Split
 from szilard.errors import SzilardError
 from szilard.likelihood import Likelihood, NoisyGaussian
@@ -109,6 +110,8 @@ class Method(Predicting):
         self.only, self.except_, self.matrices = only, except_, matrices
         #: Names of the tensors in the file from which a prepared network is loaded; they show which were converted.
         self.stored: Collection[str] = ()
+        #: Shape of one example, if :meth:`prepare` was told.
+        self.input_shape: Inputs | None = None
         self._inside = ""
         self._eval = False  # whether the last loss with a gradient was of a network in eval mode
         self._warned = False
@@ -116,7 +119,12 @@ class Method(Predicting):
 
     # -- before training ----------------------------------------------------------------------------
 
-    def prepare(self, network: nn.Module, task: TaskName | Likelihood = "classification") -> nn.Module:
+    def prepare(
+        self,
+        network: nn.Module,
+        task: TaskName | Likelihood = "classification",
+        input_shape: Inputs | None = None,
+    ) -> nn.Module:
         """Create the network that this method trains from an ordinary one, which is not changed.
 
         Args:
@@ -125,6 +133,7 @@ class Method(Predicting):
                 ``[B, 2]`` (regression; for ``[B, 1]`` a noise is learned).
             task: its name, or a likelihood: ``Categorical(last=True)``, ``NoisyGaussian(outputs=k)`` for k targets
                 with a learned noise each, ``Gaussian(deviations)`` for known noises.
+            input_shape: shape of one example, as in :func:`szilard.cost.count`; ``allocation="flops"`` needs it.
 
         Raises:
             SzilardError: an unknown task, a likelihood without probabilities, or a method that has trained a network.
@@ -134,6 +143,7 @@ class Method(Predicting):
                 f"this {self.label} has already trained a network, and its schedules have ended; create a new one "
                 "for each network"
             )
+        self.input_shape = input_shape
         self.set_task(task)
         likelihood = self.likelihood
         self._inside = ""
@@ -226,9 +236,6 @@ class Method(Predicting):
 
     def _divergence(self, network: nn.Module) -> Tensor:
         return bayes.kl(network)
-
-    def _before_forward(self, network: nn.Module) -> None:
-        """Hook for subclasses, called before the forward pass of a loss."""
 
     def _forward(self, network: nn.Module, x: Tensor) -> Tensor:
         return call(network, x)

@@ -9,8 +9,7 @@ from torch import nn
 
 from szilard.bayes.network_weights import every_weight
 from szilard.bayes.weight import Weight
-from szilard.errors import SzilardError
-from szilard.methods import checks
+from szilard.methods import checks, shared
 from szilard.methods.stored_supports import match_supports
 from szilard.methods.training_state import TrainingState
 
@@ -19,19 +18,16 @@ class Resizing(TrainingState):
     """Base class beside :class:`~szilard.methods.method.Method`, of methods that change the number of entries.
 
     It counts the entries of every step, for the FLOPs of training, and takes supports of any size from a checkpoint.
+    Several processes wrap the network again after each change.
     """
 
     converts = True
     resizes = True
     _entries: Sequence[int] = ()  # of each weight, summed over the steps
 
-    def check_run(self, total_steps: int, processes: int) -> None:
-        if processes > 1:
-            raise SzilardError(
-                f"{self.label} replaces parameters in training, which several processes cannot share yet; train with "
-                "one process (--devices 1)"
-            )
-        super().check_run(total_steps, processes)
+    def _before_forward(self, network: nn.Module) -> None:
+        super()._before_forward(network)
+        shared.check_wrapper(network, self.label)
 
     def _count_entries(self, network: nn.Module) -> None:
         """To be called after every step, before the number of entries changes."""

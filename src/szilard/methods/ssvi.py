@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from szilard import bayes
 from szilard.methods import checks
 from szilard.methods.method import Method
+from szilard.methods.stored_supports import match_supports
 from szilard.networks.takes import call
-from szilard.sparse import check_density
+from szilard.sparse import check_density, make_pattern
 from szilard.sparse.patterns import checked_pattern
 from szilard.topology.moves import GrowthFactory, Moves, Optimizers
 from szilard.topology.schedule import Schedule
@@ -38,7 +39,8 @@ class SSVI(Method):
         prior: ``"fan-in"`` (N(0, s²/existing fan-in)), ``"fixed"`` (N(0, s²)) or ``"learned"`` (by empirical Bayes).
         prior_scale: s of the priors ``"fan-in"`` and ``"fixed"``.
         initial_std: σ at the start, as a fraction of the root mean square of the weight's means.
-        allocation: ``"uniform"``, or ``"erk"`` (small layers denser, same total).
+        allocation: ``"uniform"``, ``"erk"`` (small layers denser, same total), ``"flops"`` (as erk, and the density is
+            that of multiply-adds), or ``"global"`` (the largest pretrained weights of all layers).
         dense_stem: leave the first layer dense if it is a convolution.
         pattern: in which units weights exist: ``"unstructured"``, blocks such as ``"block32"``, ``"neuron"``, n of m
             columns such as ``"2:4"`` (at density n/m), or ``"fan-in"``.
@@ -94,6 +96,7 @@ class SSVI(Method):
             prior_scale=self.prior_scale,
             initial_std=self.initial_std,
             allocation=self.allocation,
+            input_shape=self.input_shape,
             dense_stem=self.dense_stem,
             pattern=self.pattern,
             seed=self.seed,
@@ -112,6 +115,10 @@ class SSVI(Method):
     def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
         super().after_step(network, optimizer)
         self.moves.apply(network, optimizer, self.step, self.total_steps or 0)
+
+    def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
+        if self.allocation == "global":  # an outline does not know the weights
+            match_supports(network, state, make_pattern(self.pattern))
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "moves": self.moves.state_dict()}

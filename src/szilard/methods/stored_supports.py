@@ -8,11 +8,17 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.errors import SzilardError
-from szilard.sparse import Support
+from szilard.sparse import Pattern, Support
+from szilard.sparse.pattern import UNSTRUCTURED
 
 
-def match_supports(network: nn.Module, state: dict[str, Any]) -> None:
+def match_supports(network: nn.Module, state: dict[str, Any], pattern: Pattern = UNSTRUCTURED) -> None:
     """Give the weights of a prepared network the supports in a state dict, with parameters of their sizes.
+
+    Args:
+        network: prepared by the method.
+        state: of the trained network.
+        pattern: of supports that are not full.
 
     Raises:
         SzilardError: a support is missing, or is no support of that weight.
@@ -22,4 +28,5 @@ def match_supports(network: nn.Module, state: dict[str, Any]) -> None:
             crow, col = (state.get(f"{name}.support.{part}") for part in ("crow", "col"))
             if not isinstance(crow, Tensor) or not isinstance(col, Tensor):
                 raise SzilardError(f"the support of {name} is missing; name the network that was trained")
-            module.set_support(Support(module.support.shape, crow, col))
+            full = col.numel() == module.support.rows * module.support.cols
+            module.set_support(Support(module.support.shape, crow, col, UNSTRUCTURED if full else pattern))

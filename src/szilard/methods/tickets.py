@@ -12,15 +12,17 @@ from szilard import bayes
 from szilard.bayes.noise import mix
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
-from szilard.methods import checks, unused
+from szilard.methods import checks, shared, unused
 from szilard.methods.deterministic import Deterministic
 from szilard.methods.method import Method
 from szilard.methods.resizing import Resizing, dense_entries, trained
-from szilard.topology.budget import largest_of_all
+from szilard.sparse.one_threshold import largest_of_all
+from szilard.topology.elastic import Ticket
 from szilard.topology.levels import Levels
 from szilard.topology.moves import Optimizers, several
 from szilard.topology.resize import resize
 from szilard.topology.rewind import rewind, snapshot
+from szilard.topology.scores import SCORES
 
 _MASKS = ("magnitude", "random")
 _INITS = ("rewind", "random")
@@ -43,7 +45,7 @@ class Tickets(Resizing, Method):
         init: of the last level: ``"rewind"``, or as a control ``"random"``: each weight gets the rewound value of a
             random place in the dense weight of its layer, which at ``rewind=0`` is a fresh initialisation.
         one_shot: remove all in a single level, as a control.
-        score: ``"magnitude"``; other scores need Gaussian weights, and these are points.
+        score: ``"magnitude"``; other scores need Gaussian weights, as those of ``posterior-tickets``.
         pretrained: start from the network's own weights instead of fresh ones.
     """
 
@@ -74,21 +76,28 @@ class Tickets(Resizing, Method):
         for name, value, known in (("mask", mask, _MASKS), ("init", init, _INITS)):
             if value not in known:
                 raise SzilardError(f"{name} of a lottery ticket must be {' or '.join(known)}, not {value!r}")
-        if score != "magnitude":
-            raise SzilardError(
-                f"the weights of a lottery ticket are points without σ, so that its only score is magnitude, not "
-                f"{score!r}; leave score out"
-            )
+        self._check_score(score)
         self.density, self.prune, self.rewind, self.one_shot = density, prune, rewind, one_shot
         self.mask, self.init, self.score, self.pretrained = mask, init, score, pretrained
         self._rewound: dict[str, Tensor] = {}  # all values of the rewind step, once it is reached
         if self.total_steps is not None:
             self.budget.check(self.total_steps)
 
-    def _convert(self, network: nn.Module) -> nn.Module:
-        network = bayes.bayesianize(
+    def _check_score(self, score: str) -> None:
+        if score != "magnitude":
+            raise SzilardError(
+                f"the weights of a lottery ticket are points without σ, so that its only score is magnitude, not "
+                f"{score!r}; leave score out, or use --method posterior-tickets"
+            )
+
+    def _dense(self, network: nn.Module) -> nn.Module:
+        """The network with weights on full supports."""
+        return bayes.bayesianize(
             network, point=True, fresh=not self.pretrained, seed=self.seed, **self._which()
         )
+
+    def _convert(self, network: nn.Module) -> nn.Module:
+        network = self._dense(network)
         weights = trained(network)
         total = self._kept(weights, self.density)
         if total < len(weights):
@@ -110,6 +119,7 @@ class Tickets(Resizing, Method):
             group["lr"] = initial * 0.5 * (1 + math.cos(math.pi * done))
 
     def _before_forward(self, network: nn.Module) -> None:
+        super()._before_forward(network)
         total = self.total_steps
         if self._rewound or total is None or not torch.is_grad_enabled():
             return
@@ -133,13 +143,15 @@ class Tickets(Resizing, Method):
                 "optimizer) with it"
             )
         weights = trained(network)
-        kept = largest_of_all([weight.mean.abs() for weight in weights], self._kept(weights, density))
+        scores = [SCORES[self.score](weight.mean, weight.std) for weight in weights]
+        kept = largest_of_all(scores, self._kept(weights, density))
         for number, (weight, mask) in enumerate(zip(weights, kept, strict=True)):
             flat = weight.support.flat()[mask]
             if last and self.mask == "random":
                 drawn = self._permutation(weight, _MASK, number)[: len(flat)]
                 flat = drawn.sort().values
             resize(weight, flat, optimizers)
+        shared.check_supports(weights, self.label)
         rewind(network, self._rewound)
         if last and self.init == "random":
             self._draw(network, weights)
@@ -147,7 +159,8 @@ class Tickets(Resizing, Method):
             one.state.clear()
 
     def _draw(self, network: nn.Module, weights: list[Weight]) -> None:
-        names = {id(parameter): name for name, parameter in network.named_parameters()}
+        # As in the snapshot: the names of a state dict, because a wrapper of several processes changes the others.
+        names = {id(value): name for name, value in network.state_dict(keep_vars=True).items()}
         for number, weight in enumerate(weights):
             dense = self._rewound[names[id(weight.mean)]]
             weight.mean.copy_(dense[self._permutation(weight, _INIT, number)][weight.support.flat()])
@@ -159,6 +172,21 @@ class Tickets(Resizing, Method):
 
     def _kept(self, weights: list[Weight], density: float) -> int:
         return round(density * dense_entries(weights))
+
+    def ticket(self, network: nn.Module) -> Ticket:
+        """The entries that are left, and the values of the rewind step, to train them elsewhere (``elastic-ticket``).
+
+        Args:
+            network: prepared and trained by this method.
+
+        Raises:
+            SzilardError: training has not reached the rewind step.
+        """
+        if not self._rewound:
+            raise SzilardError("there is no ticket before the rewind step; train the network first")
+        state = network.state_dict()
+        indices = {name: state[name] for name in state if name.rpartition(".")[0].endswith("support")}
+        return Ticket(network, {**self._rewound, **indices})
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "rewind": dict(self._rewound)}

@@ -43,8 +43,8 @@ class TopKAST(Method):
         penalty: λ, the factor of the exploration penalty, nats per example.
         exploration: which weights of B are not in A: those of next largest ``"magnitude"``, or others at ``"random"``
             each time.
-        allocation: ``"erk"`` (small layers denser, same total), or ``"uniform"``; B has in each layer as many times
-            more entries than A, as far as there is room.
+        allocation: ``"erk"`` (small layers denser, same total), ``"uniform"`` or ``"flops"``; B has in each layer as
+            many times more entries than A, as far as there is room.
         dense_stem: leave the first layer dense if it is a convolution.
         pretrained: start from the network's own weights instead of fresh ones.
     """
@@ -84,6 +84,11 @@ class TopKAST(Method):
             raise SzilardError(
                 f"every is the number of steps between two choices and must be at least 1, not {every}"
             )
+        if allocation == "global":
+            raise SzilardError(
+                "Top-KAST chooses the largest weights of each layer, so that allocation cannot be 'global'; choose "
+                "erk, uniform or flops"
+            )
         if not penalty >= 0:
             raise SzilardError(f"penalty must be zero or positive, not {penalty:g}")
         if exploration not in _EXPLORATIONS:
@@ -109,6 +114,7 @@ class TopKAST(Method):
     def _convert(self, network: nn.Module) -> nn.Module:
         given: dict[str, Any] = {
             "point": True, "fresh": not self.pretrained, "allocation": self.allocation, "dense_stem": self.dense_stem,
+            "input_shape": self.input_shape,
             "seed": self.seed, **self._which(),
         }  # fmt: skip
         sparse = bayes.bayesianize(network, self.density, **given)

@@ -112,6 +112,9 @@ class TrainingState:
             setattr(made, name, copy.deepcopy(value, memo))
         return made
 
+    def _before_forward(self, network: nn.Module) -> None:
+        """Hook for subclasses, called before the forward pass of a loss."""
+
     def _reset_noise(self, network: nn.Module) -> None:
         for number, noise in enumerate(bayes.streams(network)):
             noise.reset(self.seed, self.step, self._losses, _rank(), number)

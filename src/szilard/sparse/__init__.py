@@ -3,7 +3,7 @@
 from typing import Any
 
 from szilard import _moved
-from szilard.sparse.allocation import allocate, check_density, erdos_renyi_kernel, uniform
+from szilard.sparse.allocation import allocate, by_flops, check_density, erdos_renyi_kernel, uniform
 from szilard.sparse.block import Block
 from szilard.sparse.fan_in import FanIn
 from szilard.sparse.growth import Growth
@@ -27,6 +27,7 @@ __all__ = [
     "Unstructured",
     "allocate",
     "budgets",
+    "by_flops",
     "check_density",
     "erdos_renyi_kernel",
     "make_pattern",

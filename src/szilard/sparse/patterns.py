@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from szilard.errors import SzilardError
-from szilard.sparse.allocation import allocate
+from szilard.sparse.allocation import allocate, check_allocation
 from szilard.sparse.block import Block
 from szilard.sparse.fan_in import FanIn, fan_in_budgets
 from szilard.sparse.n_of_m import NOfM
@@ -45,13 +45,22 @@ def checked_pattern(name: str | Pattern, density: float, allocation: str) -> Pat
     Raises:
         SzilardError: for any other name, and for a density or an allocation that the pattern cannot have.
     """
+    check_allocation(allocation)
     pattern = make_pattern(name)
+    if allocation == "global" and pattern != UNSTRUCTURED:
+        raise SzilardError(
+            f"allocation 'global' compares single weights and takes no pattern {pattern.name}; leave pattern out"
+        )
     pattern.check_options(density, allocation)
     return pattern
 
 
 def budgets(
-    patterns: Sequence[Pattern], shapes: Sequence[Sequence[int]], density: float, how: str = "uniform"
+    patterns: Sequence[Pattern],
+    shapes: Sequence[Sequence[int]],
+    density: float,
+    how: str = "uniform",
+    macs: Sequence[int] | None = None,
 ) -> list[int]:
     """Entries per weight of a network, as :func:`~szilard.sparse.allocation.allocate`.
 
@@ -70,5 +79,5 @@ def budgets(
     neurons = [pattern for pattern in patterns if isinstance(pattern, Neuron)]
     if how == "uniform" and len(neurons) == len(patterns):
         return neuron_budgets(neurons, shapes, density)
-    kept = allocate(shapes, density, how)
+    kept = allocate(shapes, density, how, macs)
     return fan_in_budgets(shapes, kept) if all(isinstance(p, FanIn) for p in patterns) else kept

@@ -1,8 +1,10 @@
 """How supports move: when, which entries go, and where new ones grow."""
 
 from szilard.sparse.move import Move
+from szilard.sparse.one_threshold import largest_of_all
 from szilard.topology.alternating import Alternating
-from szilard.topology.budget import CubicBudget, largest_of_all
+from szilard.topology.budget import CubicBudget
+from szilard.topology.elastic import Ticket, block_map, elastic
 from szilard.topology.gradient import GrowthGradient
 from szilard.topology.levels import Levels
 from szilard.topology.momentum import MomentumGrowth
@@ -28,9 +30,12 @@ __all__ = [
     "Redistribution",
     "Refinements",
     "Schedule",
+    "Ticket",
+    "block_map",
     "carry_optimizer_state",
     "divided",
     "drop_and_grow",
+    "elastic",
     "largest_of_all",
     "resize",
 ]

@@ -9,11 +9,17 @@ from torch import Tensor, nn
 
 from szilard.bayes.weight import Weight
 from szilard.sparse.move import Move
+from szilard.sparse.pattern import Pattern
 from szilard.topology.replace import SECOND_MOMENTS
 
 
 @torch.no_grad()
-def resize(weight: Weight, flat: Tensor, optimizers: Sequence[torch.optim.Optimizer] = ()) -> Move:
+def resize(
+    weight: Weight,
+    flat: Tensor,
+    optimizers: Sequence[torch.optim.Optimizer] = (),
+    pattern: Pattern | None = None,
+) -> Move:
     """Set other entries of a weight, of any number, and let optimisers follow.
 
     A move that keeps the number of entries (:func:`~szilard.topology.drop_and_grow`) permutes the parameters in place;
@@ -24,9 +30,10 @@ def resize(weight: Weight, flat: Tensor, optimizers: Sequence[torch.optim.Optimi
         weight: to resize.
         flat: ascending indices of the entries in the flattened weight, int64.
         optimizers: those that train the network.
+        pattern: of the new support; by default that of the old one.
     """
     before = dict(weight.named_parameters(recurse=False))
-    move = weight.resize(flat)
+    move = weight.resize(flat, pattern)
     after = dict(weight.named_parameters(recurse=False))
     for optimizer in optimizers:
         for name, old in before.items():

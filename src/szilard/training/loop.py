@@ -21,6 +21,7 @@ from szilard.model.checkpoint import to_device
 from szilard.topology.resize import replace_parameters
 from szilard.training import devices
 from szilard.training.progress import Bar
+from szilard.training.replicas import Replicas
 from szilard.training.support_history import SupportHistory
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Loop:
     ) -> None:
         self.fabric, self.method, self.plan = fabric, method, plan
         self.optimizer = optimizer
-        self.network, self._stepper = fabric.setup(network, optimizer)
+        self._replicas = Replicas(fabric, network, optimizer)
         self.train = train.to(fabric.device)
         self.steps = data_sets.n_batches(len(train), plan.batch_size, fabric.world_size)
         self.supports = SupportHistory(self.module, resizes=method.resizes)
@@ -100,9 +101,15 @@ class Loop:
         self._end_of_epoch, self._save, self._kept = end_of_epoch, save, kept
 
     @property
+    def network(self) -> nn.Module:
+        """The network in Fabric's wrapper."""
+        return self._replicas.network
+
+    @property
     def module(self) -> nn.Module:
         """The network without Fabric's wrapper."""
-        return self.network.module
+        module: nn.Module = self._replicas.network.module
+        return module
 
     @property
     def total(self) -> int:
@@ -168,9 +175,11 @@ class Loop:
         self.method.anneal(self.optimizer)
         loss = self.method.loss(self.network, x, y)
         self.fabric.backward(loss)
-        self._stepper.step()
+        self._replicas.stepper.step()
         self.optimizer.zero_grad()
         self.method.after_step(self.network, self.optimizer)
+        if self.method.resizes:
+            self._replicas.follow()
         self.supports.observe()
 
     def _close_epoch(self) -> None:
@@ -241,6 +250,7 @@ class Loop:
             before = dict(self.module.named_parameters())
             self.method.match_supports(self.module, network)
             replace_parameters(self.module, before, [self.optimizer])
+            self._replicas.follow()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from the state in a checkpoint."""

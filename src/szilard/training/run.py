@@ -15,7 +15,7 @@ from szilard import data as data_sets
 from szilard.data import DataSet
 from szilard.data.files import path_of
 from szilard.errors import SzilardError, SzilardWarning
-from szilard.model import trust
+from szilard.model import ticket_of_run, trust
 from szilard.run import lock
 from szilard.run import settings as toml
 from szilard.run.folder import RunFolder
@@ -141,7 +141,11 @@ def absolute(settings: Settings) -> Settings:
     file, colon, function = network.spec.rpartition(":")
     if colon and file.endswith(".py"):
         network = replace(network, spec=f"{_absolute(file)}:{function}")
-    return replace(settings, data=data, network=network)
+    methods_ = {
+        name: options | ({"ticket": _absolute(options["ticket"])} if options.get("ticket") else {})
+        for name, options in settings.methods.items()
+    }
+    return replace(settings, data=data, network=network, methods=methods_)
 
 
 def complete(settings: Settings, data: DataSet) -> Settings:
@@ -178,7 +182,8 @@ def _try_out(settings: Settings, data: DataSet) -> None:
         with warnings.catch_warnings():  # they are repeated when it is trained
             warnings.simplefilter("ignore", SzilardWarning)
             method = methods.make(name, len(data.train), **options)
-            method.prepare(network, data.target_type.meaning(data.n_outputs))
+            ticket_of_run.give(method)
+            method.prepare(network, data.target_type.meaning(data.n_outputs), data.input_shape)
             method.check_run((settings.fit.epochs or 1) * steps, 1)  # again later, for several processes
 
 

@@ -13,6 +13,7 @@ from szilard.data import DataSet
 from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
 from szilard.methods import Method
+from szilard.model import ticket_of_run
 from szilard.run.folder import MethodFolder
 from szilard.run.settings import check_positive
 from szilard.training import defaults, imbalance, low_density
@@ -95,7 +96,8 @@ def fit(
     if isinstance(network, str):
         network = networks.build(network, data.input_shape, data.n_outputs, seed=seed)
     networks.check_fits(network, data)
-    prepared = method.prepare(network, data.target_type.meaning(data.n_outputs))
+    ticket_of_run.give(method)
+    prepared = method.prepare(network, data.target_type.meaning(data.n_outputs), data.input_shape)
     if rank() == 0:
         low_density.warn(prepared, method)
     method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)

@@ -92,12 +92,16 @@ def _load(
         known = network_spec is not None or trust.knows_network(spec, saved.network_signature)
         if not known and tell is not None:
             tell(f"running {printable(spec.rpartition(':')[0])}, named by {path}")
-        network = method.prepare(networks.build(spec, saved.input_shape, saved.n_outputs), task)
+        network = method.prepare(
+            networks.build(spec, saved.input_shape, saved.n_outputs), task, saved.input_shape
+        )
         network = _as_stored(network, state)
         method.match_supports(network, state)
         load_state(path, network, state)
     else:
-        network = method.prepare(networks.outline(spec, saved.input_shape, saved.n_outputs), task)
+        network = method.prepare(
+            networks.outline(spec, saved.input_shape, saved.n_outputs), task, saved.input_shape
+        )
         network = _as_stored(network, state)
         fill(path, method, network, state)
     method.stored = ()
