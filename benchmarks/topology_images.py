@@ -36,6 +36,7 @@ EPOCHS, TRAIN, BATCH, RATE, EVERY = 20, 10_000, 128, 0.1, 50
 TASKS = {"fashion": ("fashion-mnist", "mlp:300,100", None), "cifar": ("cifar10", "resnet20", "crop-flip")}
 METHODS = ("static", "set", "rigl", "srigl", "itop", "snfs", "topkast", "gradual", "granet", "acdc")
 CIFAR_METHODS = ("static", "set", "rigl", "granet")
+WITHOUT_MOVES = ("dense", "acdc")
 ORDER = ("dense", "rigl", "set", "static")
 Row = dict[str, Any]
 
@@ -43,7 +44,9 @@ Row = dict[str, Any]
 def trained(task: str, name: str, density: float, seed: int, part: data.DataSet) -> Row:
     """Figures of one run; ``name`` "dense" is ordinary training."""
     _, network, augment = TASKS[task]
-    options: dict[str, Any] = {} if name == "dense" else {"density": density, "every": EVERY}
+    options: dict[str, Any] = {} if name == "dense" else {"density": density}
+    if name not in WITHOUT_MOVES:
+        options["every"] = EVERY
     method = methods.make(
         "deterministic" if name == "dense" else name,
         len(part.train),

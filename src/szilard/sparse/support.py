@@ -224,7 +224,7 @@ class Support(nn.Module):
             raise SzilardError(
                 f"the stored {name} has {held:,} of {total:,} entries ({held / total:.3g}), and that of this network "
                 f"{self.nnz:,} ({self.nnz / total:.3g}); prepare it with the density, allocation and pattern of the "
-                "stored one"
+                "stored one, and for a method that changes the number in training call method.match_supports first"
             )
         before = self.crow.clone(), self.col.clone()
         super()._load_from_state_dict(state_dict, prefix, *rest)
