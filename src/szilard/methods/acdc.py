@@ -85,8 +85,8 @@ class ACDC(Resizing, Method):
 
     @torch.no_grad()
     def _next_phase(self, network: nn.Module, optimizer: Optimizers, sparse: bool) -> None:
-        optimizers = checks.with_optimizer(self.label, optimizer)
         weights = trained(network)
+        optimizers = checks.with_optimizer(self.label, optimizer, weights)
         if sparse:
             total = round(self.density * dense_entries(weights))
             kept = largest_of_all([weight.mean.abs() for weight in weights], total)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from szilard import bayes
+from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
 from szilard.sparse.pattern import UNSTRUCTURED
@@ -77,11 +78,16 @@ def reachable(density: float, weights: int, entries: int) -> None:
         )
 
 
-def with_optimizer(label: str, optimizer: Optimizers) -> list[torch.optim.Optimizer]:
+def with_optimizer(
+    label: str, optimizer: Optimizers, weights: Sequence[Weight] = ()
+) -> list[torch.optim.Optimizer]:
     """The optimisers of a method that changes their parameters.
 
+    Args:
+        weights: whose parameters change.
+
     Raises:
-        SzilardError: there is none.
+        SzilardError: there is none, or one is missing.
     """
     found = several(optimizer)
     if not found:
@@ -89,7 +95,33 @@ def with_optimizer(label: str, optimizer: Optimizers) -> list[torch.optim.Optimi
             f"{label} changes parameters and the optimiser's state of them; call method.after_step(network, optimizer) "
             "with it"
         )
+    held = parameters_of(found)
+    missing = sum(id(weight.mean) not in held for weight in weights)
+    if missing:
+        raise SzilardError(
+            f"{label} changes the parameters of {len(weights)} weights, and no optimiser given to after_step holds "
+            f"{'that' if missing == 1 else 'those'} of {missing} of them; give all optimisers in a list, or freeze "
+            "weights that nobody trains with requires_grad_(False) before prepare"
+        )
     return found
+
+
+def parameters_of(optimizers: Sequence[torch.optim.Optimizer]) -> set[int]:
+    """The id of each parameter that optimisers train."""
+    return {id(p) for one in optimizers for group in one.param_groups for p in group["params"]}
+
+
+def trains(network: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """Check that optimisers train some parameter of a network.
+
+    Raises:
+        SzilardError: they were made from another one.
+    """
+    if optimizers and not parameters_of(optimizers) & {id(p) for p in network.parameters()}:
+        raise SzilardError(
+            "the optimiser given to after_step holds no parameter of this network, so that it trains another one; make "
+            "it from the network that prepare has returned, for example by method.optimizer(network)"
+        )
 
 
 def run(forward: Callable[[nn.Module, Any], Any], network: nn.Module, x: Any) -> Tensor:

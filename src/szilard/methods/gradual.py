@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +19,8 @@ from szilard.topology.budget import CubicBudget
 from szilard.topology.moves import Optimizers
 from szilard.topology.resize import resize
 
+_EVERY, _CHANGES = 100, 20  # the default interval, and how many changes there are at least
+
 
 class GradualPruning(Resizing, Deterministic):
     """Prune by global magnitude while training: the density falls along a cubic to its final value.
@@ -28,7 +32,8 @@ class GradualPruning(Resizing, Deterministic):
         density: final fraction of weights that exist.
         initial_density: fraction of weights at the start.
         begin, end: fractions of all steps between which the density falls.
-        every: optimiser steps between two changes of the density.
+        every: optimiser steps between two changes of the density; by default 100, or in short runs a twentieth of the
+            steps in which it falls.
         allocation: of a first support below density 1: ``"erk"``, ``"uniform"``, ``"flops"`` or ``"global"``.
         dense_stem: leave the first layer dense if it is a convolution.
         fraction: fraction of the remaining entries of each weight that the first change also replaces.
@@ -51,7 +56,7 @@ class GradualPruning(Resizing, Deterministic):
         initial_density: float = 1.0,
         begin: float = 0.0,
         end: float = 0.75,
-        every: int = 100,
+        every: int | None = None,
         allocation: str = "erk",
         dense_stem: bool = False,
         fraction: float = 0.0,
@@ -61,12 +66,33 @@ class GradualPruning(Resizing, Deterministic):
     ) -> None:
         checks.single_weights(self.label, make_pattern(options.get("pattern", UNSTRUCTURED)).name)
         super().__init__(
-            n_data, density=initial_density, allocation=allocation, dense_stem=dense_stem, every=every, end=end,
-            fraction=fraction, last=last, growth_batches=growth_batches, **options,
+            n_data, density=initial_density, allocation=allocation, dense_stem=dense_stem,
+            every=_EVERY if every is None else every, end=end, fraction=fraction, last=last,
+            growth_batches=growth_batches, **options,
         )  # fmt: skip
         check_density(density)
         self.initial_density, self.density = initial_density, density
-        self.budget = CubicBudget(initial_density, density, every, begin, end)
+        self.every = every
+        self.budget = CubicBudget(initial_density, density, _EVERY if every is None else every, begin, end)
+        if self.total_steps is not None:
+            self._settle(self.total_steps)
+
+    def _settle(self, total: int) -> None:
+        """Set the default interval, once the number of steps is known."""
+        if self.every is None:
+            length = (self.budget.end - self.budget.begin) * total
+            every = min(_EVERY, max(1, math.floor(length / _CHANGES)))
+            self.budget = replace(self.budget, every=every)
+            self.moves.schedule = replace(self.moves.schedule, every=every)
+
+    def check_run(self, total_steps: int, processes: int) -> None:
+        super().check_run(total_steps, processes)
+        self._settle(total_steps)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        if self.total_steps is not None:
+            self._settle(self.total_steps)
 
     def _convert(self, network: nn.Module) -> nn.Module:
         return self._on_supports(network, self.initial_density)
@@ -86,7 +112,7 @@ class GradualPruning(Resizing, Deterministic):
         if total >= sum(weight.support.nnz for weight in weights):
             return
         kept = largest_of_all([weight.mean.abs() for weight in weights], total)
-        optimizers = checks.with_optimizer(self.label, optimizer)
+        optimizers = checks.with_optimizer(self.label, optimizer, weights)
         for weight, mask in zip(weights, kept, strict=True):
             if not bool(mask.all()):
                 growth = weight.growth
@@ -102,7 +128,8 @@ class GraNet(GradualPruning):
         density: final fraction of weights that exist.
         initial_density: fraction of weights at the start.
         begin, end: fractions of all steps between which the density falls and entries move.
-        every: optimiser steps between two changes.
+        every: optimiser steps between two changes; by default 100, or in short runs a twentieth of the steps in which
+            the density falls.
         fraction: fraction of the entries of each weight that the first change replaces.
         last: fraction of the entries that the last change replaces.
     """
@@ -121,7 +148,7 @@ class GraNet(GradualPruning):
         initial_density: float = 0.5,
         begin: float = 0.0,
         end: float = 0.5,
-        every: int = 100,
+        every: int | None = None,
         fraction: float = 0.5,
         last: float = 0.005,
         **options: Any,

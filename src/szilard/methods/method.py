@@ -22,6 +22,7 @@ from szilard.methods import (
     decay,
     inputs,
     optimizers,
+    short_runs,
 )
 from szilard.methods.predicting import Predicting
 from szilard.methods.training_state import processes
@@ -220,6 +221,7 @@ class Method(Predicting):
             self.total_steps = _DEFAULT_EPOCHS * math.ceil(self.n_data / max(1, inputs.count(x)))
         if training and self._losses == self.step == 0 and self.total_steps is not None:
             self.check_run(self.total_steps, processes())
+            short_runs.warn(self, network, self.total_steps)
         self._reset_noise(network)
         self._before_forward(network)
         weight = self.temperature_at(self.step) / self.n_data
@@ -248,6 +250,7 @@ class Method(Predicting):
         if self._eval and not self._warned:
             self._warned = checks.in_eval_mode(network)
         if self.step == 0:
+            checks.trains(network, several(optimizer))
             for one in several(optimizer):
                 decay.warn(network, one)
         self.step += 1
@@ -260,6 +263,9 @@ class Method(Predicting):
         self, network: nn.Module, batches: Iterable[tuple[Any, Tensor]], valid: Split | None = None
     ) -> None:
         """Call once after training: computes the BatchNorm statistics for predictions."""
+        wanted = getattr(self, "density", None) if self.resizes else None
+        if wanted is not None:
+            short_runs.warn_of_density(self, network, wanted)
         bayes.reestimate_batchnorm(network, batches)
 
     @property

@@ -19,7 +19,7 @@ from szilard.methods.resizing import Resizing, dense_entries, trained
 from szilard.sparse.one_threshold import largest_of_all
 from szilard.topology.elastic import Ticket
 from szilard.topology.levels import Levels
-from szilard.topology.moves import Optimizers, several
+from szilard.topology.moves import Optimizers
 from szilard.topology.resize import resize
 from szilard.topology.rewind import rewind, snapshot
 from szilard.topology.scores import SCORES
@@ -136,13 +136,14 @@ class Tickets(Resizing, Method):
 
     @torch.no_grad()
     def _next_level(self, network: nn.Module, optimizer: Optimizers, density: float, last: bool) -> None:
-        optimizers = several(optimizer)
-        if not optimizers:
-            raise SzilardError(
-                "a level of a lottery ticket replaces parameters of the optimiser; call method.after_step(network, "
-                "optimizer) with it"
-            )
         weights = trained(network)
+        optimizers = checks.with_optimizer(self.label, optimizer, weights)
+        left, wanted = sum(weight.support.nnz for weight in weights), self._kept(weights, density)
+        if left < wanted:
+            raise SzilardError(
+                f"the network has {left:,} weights at step {self.step} of {self.label}, and {wanted:,} should be left "
+                "after this level: it belongs to a later step, so load the state of the method that was saved with it"
+            )
         scores = [SCORES[self.score](weight.mean, weight.std) for weight in weights]
         kept = largest_of_all(scores, self._kept(weights, density))
         for number, (weight, mask) in enumerate(zip(weights, kept, strict=True)):
