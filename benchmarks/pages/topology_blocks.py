@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import tickets
 import topology
 import topology_images
 from pages import results
@@ -47,7 +48,25 @@ def of_images(task: str) -> str:
     return f"{seeds} seed{'' if seeds == 1 else 's'}.\n\n{table}"
 
 
+def of_tickets(kind: str) -> str:
+    """Tickets of one kind, without columns that are empty."""
+    body = tickets.body([row for row in map(json.loads, lines("tickets.jsonl")) if row["kind"] == kind])
+    columns = [place for place in range(len(tickets.COLUMNS)) if any(row[place] for row in body)]
+    return markdown(
+        [tickets.COLUMNS[place] for place in columns], [[row[place] for place in columns] for row in body]
+    )
+
+
+def ticket_figures() -> str:
+    """The keys of the last line of tickets.py."""
+    return results.figures(tickets.figures([json.loads(line) for line in lines("tickets.jsonl")]))
+
+
 BLOCKS = {
+    "tickets-posterior": lambda: of_tickets("posterior"),
+    "tickets-elastic": lambda: of_tickets("elastic"),
+    "tickets-early-bird": lambda: of_tickets("early-bird"),
+    "tickets-figures": ticket_figures,
     "topology-fashion": lambda: of_images("fashion"),
     "topology-cifar": lambda: of_images("cifar"),
     "topology-run": run,

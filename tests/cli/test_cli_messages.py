@@ -61,6 +61,7 @@ def test_rewriting_is_idempotent():
 @pytest.mark.parametrize(
     ("message", "shown"),
     [
+        ("set every to at most 20, or train longer", "add --option every=20, or less, or train longer"),
         (
             "leave the labels out, or evaluate, which returns recall; or choose by size with max_bytes",
             "leave the labels out; or choose by size with --max-bytes",

@@ -38,6 +38,7 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         (r"(?<![-\w])threads (?=must be\b|is \d)", "--threads "),
         (r"\b((?:another|smaller|lower) learning rate)\b(?! \()", r"\1 (--lr)"),
         (r"\bmore epochs\b(?! \()", "more epochs (--epochs)"),
+        (r"\bset every to at most (\d+)", r"add --option every=\1, or less"),
         (r"\blarger density, such as\b", "larger --density, such as"),
         (r"(?<![-\w])task must be\b", "--task must be"),
         (r"(?<![-\w])task is (?=['\"])", "--task is "),

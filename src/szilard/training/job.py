@@ -243,6 +243,8 @@ class Job:
             data, untrained, history[-1]["energy"], valid["nll"], methods.label(method), method.step,
             low_density.advice(network, method),
         )  # fmt: skip
+        if method.resizes:  # how many entries a layer has is known at the end only
+            low_density.warn(network, method)
         if diverged is not None:
             warnings.warn(diverged, SzilardWarning, stacklevel=2)
         if self.files is not None:
