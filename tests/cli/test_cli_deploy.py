@@ -127,6 +127,28 @@ def test_too_little_uncertainty_is_a_warning(digits, monkeypatch):
     assert "--match-draws" in typed.stdout
 
 
+def test_an_ensemble_of_bayesian_networks_is_compared_and_matched(digits, monkeypatch):
+    from szilard.cli import deployed_uncertainty
+
+    monkeypatch.setattr(deployment_summary, "_BUDGET", 0.01)
+    file = digits / "ssvi" / "network.pt"
+    typed = szilard("deploy", file, file, "--backend", "eager", "--match-draws", "--json")
+    assert typed.code == 0, typed.output
+    found = json.loads(typed.stdout)
+    assert found["mode"] == "ensemble"
+    assert len(found["variance_factors"]) == 2
+    assert found["epistemic_ratio"] == pytest.approx(1, abs=0.3)
+    few = deploy.DrawsComparison(0.1, 0.1, 0.4, (9.0, 9.0), inputs=64, count=50)
+    monkeypatch.setattr(deployed_uncertainty, "compare_with_draws", lambda *_, **__: few)
+    text = " ".join(szilard("deploy", file, file, "--backend", "eager").stdout.split())
+    assert "0.25 of that of 50 draws of each network" in text
+    assert "too little epistemic uncertainty for this ensemble: use --match-draws" in text
+    assert "deploy each network with --samples 32" in text
+    point = digits / "deterministic" / "network.pt"
+    typed = szilard("deploy", point, point, "--backend", "eager", "--match-draws")
+    typed.refused("no network of the ensemble has uncertainty of its weights")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [(["--mode", "point"], "for mode moments"), (["--samples", 4], "for mode moments")],

@@ -8,6 +8,7 @@ from torch import nn
 
 import szilard
 from szilard import SzilardError, bayes, deploy, methods
+from szilard.bayes.noise import PREDICTING, mix
 from szilard.likelihood import Gaussian
 
 COPIES = 16
@@ -116,3 +117,75 @@ def test_invalid_factors_are_refused(factor):
 def test_other_modes_have_no_factor():
     with pytest.raises(SzilardError, match="mode point has no variance"):
         deploy.compile(classes(), X[:2], backend="eager", mode="point", variance_factor=2.0)
+
+
+def ensemble_of_averages():
+    """Two networks w · mean(x) with means 1 and 2 of w and variances exp(-2) and exp(-4), and their mixture's."""
+    members = [averaging(-1.0), averaging(-2.0)]
+    for mean, member in enumerate(members, 1):
+        (weight,) = bayes.weights(member).values()
+        weight.mean.data.fill_(mean)
+    return members, float((torch.tensor([-2.0, -4.0]).exp()).mean()) + 0.25
+
+
+def test_draws_of_an_ensemble_are_those_of_its_members_and_their_disagreement():
+    members, variance = ensemble_of_averages()
+    found = deploy.compare_with_draws(members, ONES, task=KNOWN_NOISE, draws=500)
+    assert found.one_pass == pytest.approx(variance, rel=1e-5)
+    assert found.draws == pytest.approx(variance, rel=0.1)
+    assert found.factor == pytest.approx((1, 1), rel=0.2)  # of each: the members are right on their own
+
+
+def test_few_draws_of_an_ensemble_have_no_bias():
+    """Analysis of variance: the means of S draws vary by Var(w) / S more than those of the members."""
+    members, _ = ensemble_of_averages()
+    count = 3
+    found = deploy.compare_with_draws(members, ONES, task=KNOWN_NOISE, draws=count, seed=5)
+    w = []
+    for place, member in enumerate(members):
+        for number in range(place * count, (place + 1) * count):
+            with bayes.evaluating(member), bayes.drawn(member, mix(5, PREDICTING), number):
+                w.append(member(ONES[:1]).item())
+    w = torch.tensor(w).double().view(2, count)
+    within = w.var(1).mean()
+    between = w.mean(1).var(correction=0) - within / count * (1 - 1 / len(members))
+    assert found.draws == pytest.approx(float(within + between), rel=1e-5)
+
+
+def test_an_ensemble_with_a_factor_for_each_member_has_the_uncertainty_of_their_draws():
+    members = [classes(0), classes(1)]
+    found = deploy.compare_with_draws(members, X)
+    assert len(found.factor) == 2
+    assert found.factor[0] == pytest.approx(deploy.compare_with_draws(members[0], X).factor, rel=1e-6)
+    matched = deploy.compile(members, X[:8], backend="eager", variance_factor=found.factor, batch=60)
+    again = deploy.compare_with_draws(members, X, variance_factor=found.factor)
+    assert float(matched(X).epistemic.mean()) == pytest.approx(again.one_pass, rel=1e-4)
+    assert abs(again.ratio - 1) < abs(found.ratio - 1)
+    assert again.ratio == pytest.approx(1, abs=0.05)
+    assert matched.metadata["szilard.variance_factor"] == ", ".join(f"{one:.6g}" for one in found.factor)
+
+
+def test_a_member_without_variances_counts_with_its_mean():
+    point = Average()
+    point.layer.weight.data.fill_(3.0)
+    members = [averaging(-1.0), point.eval()]
+    (weight,) = bayes.weights(members[0]).values()
+    weight.mean.data.fill_(1.0)
+    found = deploy.compare_with_draws(members, ONES, task=KNOWN_NOISE, draws=500)
+    assert found.one_pass == pytest.approx(0.5 * torch.tensor(-2.0).exp().item() + 1, rel=1e-5)
+    assert found.ratio == pytest.approx(1, abs=0.1)
+    assert found.factor[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("factor", "sentence"),
+    [((1.0, 2.0, 3.0), "3 numbers for 2 networks"), ((1.0, 0.0), "above zero"), ("2", "above zero")],
+)
+def test_factors_of_an_ensemble_that_are_refused(factor, sentence):
+    with pytest.raises(SzilardError, match=sentence):
+        deploy.compile([classes(0), classes(1)], X[:2], backend="eager", variance_factor=factor)
+    points = [nn.Linear(6, 4).eval(), nn.Linear(6, 4).eval()]
+    with pytest.raises(SzilardError, match="no Gaussian weights"):
+        deploy.compile(points, X[:2], backend="eager", variance_factor=2.0)
+    with pytest.raises(SzilardError, match="nothing to draw"):
+        deploy.compare_with_draws(points, X)

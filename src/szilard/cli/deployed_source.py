@@ -30,7 +30,7 @@ class Source:
         name: of the task, for the file.
         method: name of the method, or empty.
         validation: inputs of the validation split in the units of the data, or None.
-        variance_factor: of the variance of the outputs in mode moments.
+        variance_factor: of the variance of the outputs in one pass; of an ensemble one for each member, too.
         image_range: lowest and highest value of the training images.
     """
 
@@ -46,7 +46,7 @@ class Source:
     name: str = ""
     method: str = ""
     validation: Tensor | None = None
-    variance_factor: float = 1.0
+    variance_factor: float | tuple[float, ...] = 1.0
     image_range: Range = image_range.UNIT
 
     @property

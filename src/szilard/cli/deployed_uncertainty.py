@@ -10,7 +10,7 @@ from torch import Tensor
 from szilard.cli.deployed_source import Source
 from szilard.cli.deployment import Options
 from szilard.deploy import DrawsComparison, compare_with_draws
-from szilard.deploy.arguments import mode_for
+from szilard.deploy.arguments import is_bayesian, mode_for
 from szilard.errors import SzilardError
 from szilard.methods.one_pass import far_from_draws
 
@@ -20,8 +20,8 @@ _MOST = 64  # inputs of a comparison
 def matched(source: Source, options: Options, match: bool) -> tuple[Source, DrawsComparison | None]:
     """The source, with a factor of its variance if wanted, and its comparison with draws.
 
-    The comparison is on inputs of the validation split; a factor is fitted to others of them. There is none for other
-    modes than moments, and none without data.
+    The comparison is on inputs of the validation split, of an ensemble that of its first network; a factor is fitted to
+    others of them, for each network of an ensemble. There is none without data, and none for modes without variances.
 
     Args:
         source: what is compiled.
@@ -29,12 +29,15 @@ def matched(source: Source, options: Options, match: bool) -> tuple[Source, Draw
         match: multiply the variance so that one pass has the mean epistemic uncertainty of draws.
 
     Raises:
-        SzilardError: matching was asked for, and the mode is another one or there are too few inputs.
+        SzilardError: matching was asked for, and the mode has no variances or there are too few inputs.
     """
     mode = mode_for(source.networks, options.chosen_mode, options.samples)
-    if mode != "moments":
+    if mode not in ("moments", "ensemble") or not any(map(is_bayesian, source.networks)):
         if match:
-            raise SzilardError(f"--match-draws is for mode moments, and the mode is {mode}; leave it out")
+            what = f"the mode is {mode}"
+            if mode == "ensemble":
+                what = "no network of the ensemble has uncertainty of its weights"
+            raise SzilardError(f"--match-draws is for mode moments, and {what}; leave it out")
         return source, None
     x = source.validation
     if x is None or len(x) < 2:
@@ -51,7 +54,7 @@ def matched(source: Source, options: Options, match: bool) -> tuple[Source, Draw
 
 def _compared(source: Source, options: Options, x: Tensor) -> DrawsComparison:
     return compare_with_draws(
-        source.networks[0], x, task=source.task, calibration=source.calibration, inputs=source.inputs,
+        source.networks, x, task=source.task, calibration=source.calibration, inputs=source.inputs,
         variance_factor=source.variance_factor, seed=options.seed,
     )  # fmt: skip
 
@@ -60,12 +63,18 @@ def figures(source: Source, found: DrawsComparison | None) -> dict[str, Any]:
     """The comparison as ``szilard deploy --json`` prints it; empty if there is none."""
     if found is None:
         return {}
+    factor = source.variance_factor
+    if len(source.networks) > 1:
+        factors = list(factor) if isinstance(factor, tuple) else [factor] * len(source.networks)
+        of_outputs: dict[str, Any] = {"variance_factors": factors}
+    else:
+        of_outputs = {"variance_factor": factor}
     return {
         "epistemic_ratio": found.ratio,
         "epistemic_ratio_unmatched": found.unmatched / found.draws,
         "epistemic_draws": found.count,
         "epistemic_inputs": found.inputs,
-        "variance_factor": source.variance_factor,
+        **of_outputs,
     }
 
 
@@ -74,12 +83,23 @@ def rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
     if "epistemic_ratio" not in figures:
         return []
     on = f"{figures['epistemic_inputs']} inputs of the validation split"
-    text = f"{figures['epistemic_ratio']:.2f} of that of {figures['epistemic_draws']} draws, on {on}"
+    of_each = " of each network" if figures["mode"] == "ensemble" else ""
+    text = f"{figures['epistemic_ratio']:.2f} of that of {figures['epistemic_draws']} draws{of_each}, on {on}"
     found = [("epistemic uncertainty", text)]
-    if figures["variance_factor"] != 1:
+    if _matched(figures):
+        shown = ", ".join(f"{factor:.3g}" for factor in _factors(figures))
         found.append(("", f"{figures['epistemic_ratio_unmatched']:.2f} before it was matched to draws"))
-        found.append(("", f"(variance of the outputs x {figures['variance_factor']:.3g}, from other inputs)"))
+        found.append(("", f"(variance of the outputs x {shown}, from other inputs)"))
     return found
+
+
+def _factors(figures: dict[str, Any]) -> list[float]:
+    found: list[float] = figures.get("variance_factors") or [figures["variance_factor"]]
+    return found
+
+
+def _matched(figures: dict[str, Any]) -> bool:
+    return any(factor != 1 for factor in _factors(figures))
 
 
 def notes(figures: dict[str, Any]) -> list[list[str]]:
@@ -87,10 +107,11 @@ def notes(figures: dict[str, Any]) -> list[list[str]]:
     ratio = figures.get("epistemic_ratio", 1.0)
     if not far_from_draws(ratio):
         return []
-    hint = (
-        "use --samples 32"
-        if figures["variance_factor"] != 1
-        else "use --match-draws, which corrects its mean, or --samples 32"
-    )
+    if figures["mode"] == "ensemble":
+        draws = "deploy each network with --samples 32 and average their answers"
+    else:
+        draws = "use --samples 32"
+    hint = draws if _matched(figures) else f"use --match-draws, which corrects its mean, or {draws}"
+    what = "this ensemble" if figures["mode"] == "ensemble" else "this network"
     way = "little" if ratio < 1 else "much"
-    return [[f"Warning: one pass has too {way} epistemic uncertainty for this network: {hint}."]]
+    return [[f"Warning: one pass has too {way} epistemic uncertainty for {what}: {hint}."]]

@@ -230,7 +230,7 @@ def compiled(source: Source, options: Options, out: Path | None, **changed: Any)
         "labels": source.labels, "metadata": source.metadata, "path": out,
         "variance_factor": source.variance_factor,
     } | changed  # fmt: skip
-    if arguments["mode"] not in (None, "moments"):
+    if arguments["mode"] in ("point", "samples"):
         arguments["variance_factor"] = 1.0  # a comparison with another mode
     if arguments["mode"] not in (None, "samples"):
         arguments["samples"] = None  # a comparison with another mode

@@ -89,18 +89,37 @@ def check_numbers(**numbers: Any) -> None:
         raise SzilardError(f"threads is {threads}, and this process may use {processors} processors")
 
 
-def check_factor(factor: Any, mode: str = "moments") -> None:
-    """Check the factor of the variance of the outputs.
+def factors_of(factor: Any, members: Sequence[nn.Module], mode: str) -> tuple[float, ...]:
+    """The factor of the variance of each member's outputs.
+
+    Args:
+        factor: one for all members, or one for each.
+        members: the networks.
+        mode: for which they are compiled.
 
     Raises:
-        SzilardError: it is no finite number above zero, or another mode than moments has a factor.
+        SzilardError: one is no finite number above zero, there is another number of them than of members, or this mode
+            has no variance.
     """
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < math.inf:
-        raise SzilardError(f"variance_factor must be a number above zero, not {factor!r}")
-    if factor != 1 and mode != "moments":
+    found = tuple(factor) if isinstance(factor, list | tuple) else (factor,) * len(members)
+    for one in found:
+        if isinstance(one, bool) or not isinstance(one, int | float) or not 0 < one < math.inf:
+            raise SzilardError(f"variance_factor must be a number above zero, not {one!r}")
+    if len(found) != len(members):
         raise SzilardError(
-            f"mode {mode} has no variance that variance_factor could multiply; use mode moments"
+            f"variance_factor has {len(found)} numbers for {len(members)} networks; give one for each"
         )
+    if any(one != 1 for one in found):
+        if mode not in ("moments", "ensemble"):
+            raise SzilardError(
+                f"mode {mode} has no variance that variance_factor could multiply; use mode moments"
+            )
+        if not any(is_bayesian(member) for member in members):
+            raise SzilardError(
+                "the networks have no Gaussian weights, so that there is no variance that variance_factor could "
+                "multiply; leave it out"
+            )
+    return found
 
 
 def check_float_type(members: Sequence[nn.Module], backend: type[Backend] | Backend) -> None:

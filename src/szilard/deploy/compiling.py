@@ -44,7 +44,7 @@ def compile(
     calibration: float = 1.0,
     inputs: Units | None = None,
     targets: Units | None = None,
-    variance_factor: float = 1.0,
+    variance_factor: float | Sequence[float] = 1.0,
     samples: int | None = None,
     seed: int = 0,
     batch: int | None = None,
@@ -68,8 +68,8 @@ def compile(
         inputs: units of inputs, which become part of the function: ``Units(shift, scale)`` of the training data. By
             default inputs are as the network takes them.
         targets: units of the targets of a regression; answers are then in these, variances in their squares.
-        variance_factor: multiplies the variance of the outputs in mode ``"moments"``
-            (:func:`szilard.deploy.compare_with_draws`).
+        variance_factor: multiplies the variance of the outputs in mode ``"moments"``, and in an ensemble of Bayesian
+            networks that of each, by one number or one for each (:func:`szilard.deploy.compare_with_draws`).
         samples: number of draws of mode ``"samples"``, by default 32; a number chooses that mode.
         seed: of the draws.
         batch: compile for this batch size only; by default for any that the backend allows.
@@ -90,11 +90,11 @@ def compile(
     mode = arguments.mode_for(members, mode, samples)
     arguments.check_numbers(samples=samples, batch=batch, threads=threads)
     arguments.check_units(inputs=inputs, targets=targets)
-    arguments.check_factor(variance_factor, mode)
+    factors = arguments.factors_of(variance_factor, members, mode)
     arguments.check_example(members[0], example)
     names = _names(backend, path)
     rule = rule_of(members[0], example, task, calibration, inputs, targets)
-    graph = _graph(members, rule, mode, samples or DRAWS, seed, variance_factor).eval()
+    graph = _graph(members, rule, mode, samples or DRAWS, seed, factors).eval()
     if inputs is not None and not inputs.trivial:
         graph.inputs = Standardise(inputs)
     warn_of_steps(inputs, targets)
@@ -111,7 +111,7 @@ def compile(
         rule.name,
         names_of_labels,
         metadata or {},
-        variance_factor,
+        factors,
     ).entries()
     kind = backends.kind(names[0])
     file = arguments.path_of(path, kind.suffix, kind.name)
@@ -206,12 +206,12 @@ def _outputs(graph: Graph, x: Tensor) -> tuple[Tensor, ...]:
 
 @torch.no_grad()
 def _graph(
-    members: Sequence[nn.Module], rule: Rule, mode: str, samples: int, seed: int, factor: float
+    members: Sequence[nn.Module], rule: Rule, mode: str, samples: int, seed: int, factors: Sequence[float]
 ) -> Graph:
     if mode == "ensemble":
         if any(arguments.is_bayesian(member) for member in members):
-            return MomentsEnsembleGraph(members, rule)
+            return MomentsEnsembleGraph(members, rule, factors)
         return StackedGraph([as_point(member) for member in members], rule, "ensemble")
     if mode == "samples":
         return sampled(members[0], rule, samples, seed)
-    return MomentsGraph(members[0], rule, factor) if mode == "moments" else PointGraph(members[0], rule)
+    return MomentsGraph(members[0], rule, factors[0]) if mode == "moments" else PointGraph(members[0], rule)

@@ -41,7 +41,7 @@ class Description:
         uncertainty: name of the rule that makes answers of outputs.
         labels: names of classes or targets; may be empty.
         other: text of the caller, for example how inputs are preprocessed.
-        variance_factor: of the variance of the outputs, for information: it is part of the graph.
+        factors: of the variance of the outputs of each member, for information: they are part of the graph.
     """
 
     mode: str
@@ -52,7 +52,7 @@ class Description:
     uncertainty: str
     labels: tuple[str, ...] = ()
     other: Mapping[str, str] = field(default_factory=dict)
-    variance_factor: float = 1.0
+    factors: tuple[float, ...] = ()
 
     def entries(self) -> dict[str, str]:
         """The description as text by name, without a hash.
@@ -76,8 +76,8 @@ class Description:
             "uncertainty": self.uncertainty,
             "labels": json.dumps(self.labels),
         }
-        if self.variance_factor != 1:
-            own["variance_factor"] = f"{self.variance_factor:.6g}"
+        if any(factor != 1 for factor in self.factors):
+            own["variance_factor"] = ", ".join(f"{factor:.6g}" for factor in self.factors)
         return {f"{PREFIX}{name}": value for name, value in own.items()} | dict(self.other)
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from szilard import bayes
 from szilard.bayes.noise import PREDICTING, mix
 from szilard.deploy import arguments
 from szilard.deploy.rules import rule_of
-from szilard.deploy.uncertainty import Rule
+from szilard.deploy.uncertainty import Answer, Rule
 from szilard.deploy.units import Standardise, Units, checked
 from szilard.errors import SzilardError
 from szilard.likelihood import Likelihood
@@ -31,16 +32,18 @@ class DrawsComparison:
     Attributes:
         one_pass: mutual information (nats), or variance of the mean in the network's units squared.
         unmatched: the same without a factor of the variance.
-        draws: the same over draws, of which a finite number has slightly too little: corrected by S / (S - 1).
-        factor: multiplies the variance of the outputs of one pass; with it, both are equal.
+        draws: the same over draws, of which a finite number has slightly too little: for one network corrected by
+            S / (S - 1).
+        factor: multiplies the variance of the outputs of one pass; with it, both are equal. Of an ensemble: one for
+            each member, with which this member's uncertainties are equal.
         inputs: number of inputs.
-        count: S, the number of draws.
+        count: S, the number of draws of each network.
     """
 
     one_pass: float
     unmatched: float
     draws: float
-    factor: float
+    factor: float | tuple[float, ...]
     inputs: int
     count: int
 
@@ -52,26 +55,28 @@ class DrawsComparison:
 
 @torch.no_grad()
 def compare_with_draws(
-    network: nn.Module,
+    network: nn.Module | Sequence[nn.Module],
     x: Tensor,
     *,
     task: TaskName | Likelihood = "classification",
     calibration: float = 1.0,
     inputs: Units | None = None,
-    variance_factor: float = 1.0,
+    variance_factor: float | Sequence[float] = 1.0,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> DrawsComparison:
     """Compare the epistemic uncertainty of one pass with that of draws, on inputs like those to predict.
 
     One pass treats most units of a layer as independent. Where they are not, it has another uncertainty than draws,
-    usually less. ``compile(..., variance_factor=found.factor)`` corrects its mean.
+    usually less. ``compile(..., variance_factor=found.factor)`` corrects its mean. The draws of an ensemble are those
+    of all its members, so that the disagreement of members counts in both.
 
     Args:
-        network: Bayesian, in eval mode; other threads must not use it meanwhile.
+        network: Bayesian, in eval mode; other threads must not use it meanwhile. A list of networks: an ensemble, of
+            which at least one is Bayesian.
         x: inputs ``[N, *shape]`` in the user's units that were not trained on; some 50 are enough.
         task, calibration, inputs: as of :func:`szilard.deploy.compile`.
-        variance_factor: of the one pass that is compared.
+        variance_factor: of the one pass that is compared; for an ensemble also one for each member.
         draws: number of draws, at least 2.
         seed: of the draws.
 
@@ -81,46 +86,96 @@ def compare_with_draws(
     """
     if draws < 2:
         raise SzilardError(f"draws must be at least 2, not {draws}: one draw has no uncertainty")
-    (network,) = arguments.members_of(network)
-    arguments.mode_for([network], "moments")
-    arguments.check_example(network, x)
-    arguments.check_factor(variance_factor)
-    rule = rule_of(network, x, task, calibration, inputs, None)
+    members = arguments.members_of(network)
+    mode = arguments.mode_for(members, "ensemble" if len(members) > 1 else "moments")
+    if not any(arguments.is_bayesian(member) for member in members):
+        raise SzilardError(
+            "no network of the ensemble has Gaussian weights, so that there is nothing to draw"
+        )
+    for member in members:
+        arguments.check_example(member, x)
+    factors = arguments.factors_of(variance_factor, members, mode)
+    rule = rule_of(members[0], x, task, calibration, inputs, None)
     x = x if inputs is None else Standardise(checked(inputs, x))(x)
-    outputs = []
-    with bayes.evaluating(network):
-        mean, variance = bayes.propagate(network, x)
-        for number in range(draws):
-            with bayes.drawn(network, mix(seed, PREDICTING), number):
-                outputs.append(call(network, x))
-    wanted = _mean(rule.of_draws(torch.stack(outputs)).epistemic) * draws / (draws - 1)
-    found = _epistemic(rule, mean, variance * variance_factor)
-    if not wanted > 0:
+    moments, outputs = [], []
+    for place, member in enumerate(members):
+        with bayes.evaluating(member):
+            moments.append(_moments(member, x))
+            outputs.append(_outputs(member, x, range(place * draws, (place + 1) * draws), seed))
+    alone = [_mean(rule.of_draws(one).epistemic) for one in outputs]
+    # The draws of K members have within/(K S) too little variance, where within is the members' mean variance.
+    missing = sum(alone) / len(alone) / (len(members) * (draws - 1))
+    wanted = _mean(rule.of_draws(torch.cat(outputs)).epistemic) + missing
+    if not max(alone) > 0:
         raise SzilardError(
             "the network's outputs are the same for all draws of its weights; compile its point"
         )
-    plain, factor = _epistemic(rule, mean, variance), _factor(rule, mean, variance, wanted)
-    return DrawsComparison(found, plain, wanted, factor, len(x), draws)
+    fitted = tuple(
+        _factor(rule, *pair, one * draws / (draws - 1)) if one > 0 else 1.0
+        for pair, one in zip(moments, alone, strict=True)
+    )
+    return DrawsComparison(
+        _epistemic(rule, moments, factors),
+        _epistemic(rule, moments, [1.0] * len(members)),
+        wanted,
+        fitted[0] if mode == "moments" else fitted,
+        len(x),
+        draws,
+    )
+
+
+def _moments(network: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the outputs in one pass; a network without Gaussian weights has no variance."""
+    if arguments.is_bayesian(network):
+        mean, variance = bayes.propagate(network, x)
+        return mean, variance
+    output = call(network, x)
+    return output, torch.zeros_like(output)
+
+
+def _outputs(network: nn.Module, x: Tensor, draws: range, seed: int) -> Tensor:
+    """Outputs of draws of the weights ``[S, N, ...]``, for each member of other numbers: equal ones have equal noise.
+
+    Args:
+        draws: numbers of the draws.
+    """
+    if not arguments.is_bayesian(network):
+        output: Tensor = call(network, x)
+        return output.expand(len(draws), *output.shape)
+    found = []
+    for number in draws:
+        with bayes.drawn(network, mix(seed, PREDICTING), number):
+            found.append(call(network, x))
+    return torch.stack(found)
 
 
 def _factor(rule: Rule, mean: Tensor, variance: Tensor, wanted: float) -> float:
     """The factor of a variance with which its mean epistemic uncertainty is the one that is wanted."""
     low, high = math.log(_LEAST), math.log(_MOST)
-    if _epistemic(rule, mean, variance * _MOST) < wanted:
+    if _of_one(rule, mean, variance * _MOST) < wanted:
         raise SzilardError(
             "no factor of the variance gives one pass the epistemic uncertainty of draws; use mode samples"
         )
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        if _epistemic(rule, mean, variance * math.exp(middle)) < wanted:
+        if _of_one(rule, mean, variance * math.exp(middle)) < wanted:
             low = middle
         else:
             high = middle
     return math.exp(high)
 
 
-def _epistemic(rule: Rule, mean: Tensor, variance: Tensor) -> float:
-    return _mean(rule.of_moments(mean, variance).epistemic)
+def _epistemic(rule: Rule, moments: Sequence[tuple[Tensor, Tensor]], factors: Sequence[float]) -> float:
+    """Mean epistemic uncertainty of the mixture of several Gaussian outputs."""
+    answers: list[Answer] = [
+        rule.of_moments(mean, variance * factor)
+        for (mean, variance), factor in zip(moments, factors, strict=True)
+    ]
+    return _mean((answers[0] if len(answers) == 1 else rule.of_several(answers)).epistemic)
+
+
+def _of_one(rule: Rule, mean: Tensor, variance: Tensor) -> float:
+    return _epistemic(rule, [(mean, variance)], [1.0])
 
 
 def _mean(values: Tensor) -> float:

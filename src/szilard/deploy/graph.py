@@ -92,19 +92,27 @@ class MomentsGraph(Graph):
 
 
 class MomentsEnsembleGraph(Graph):
-    """Mean and variance of each network of an ensemble in one pass each, and the mixture of their answers."""
+    """Mean and variance of each network of an ensemble in one pass each, and the mixture of their answers.
+
+    Args:
+        networks: at least one of them Bayesian.
+        rule: from outputs to answers.
+        factors: of the variance of each network's outputs; by default 1.
+    """
 
     mode = "ensemble"
 
-    def __init__(self, networks: Sequence[nn.Module], rule: Rule) -> None:
+    def __init__(self, networks: Sequence[nn.Module], rule: Rule, factors: Sequence[float] = ()) -> None:
         super().__init__(rule, networks)
+        self.factors = tuple(factors) or (1.0,) * len(networks)
         self.networks = nn.ModuleList(lowered.with_moments(network) for network in networks)
 
     def outputs_of(self, x: Tensor) -> tuple[Tensor, ...]:
         answers = []
-        for network in self.networks:
+        for network, factor in zip(self.networks, self.factors, strict=True):
             with bayes.mode(network, "moments"):
-                answers.append(self.rule.of_moments(*both(network(x))))
+                mean, variance = both(network(x))
+            answers.append(self.rule.of_moments(mean, variance if factor == 1 else variance * factor))
         return tuple(self.rule.of_several(answers))
 
 

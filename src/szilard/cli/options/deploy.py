@@ -94,8 +94,8 @@ MatchDraws = Annotated[
     bool,
     typer.Option(
         "--match-draws",
-        help="Multiply the variances of mode moments so that one pass has the mean epistemic uncertainty of draws, on "
-        "inputs of the validation split.",
+        help="Multiply the variances of mode moments, or of each network of an ensemble, so that one pass has the mean "
+        "epistemic uncertainty of draws, on inputs of the validation split.",
         rich_help_panel=_UNCERTAINTY,
     ),
 ]
