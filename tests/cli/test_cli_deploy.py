@@ -11,7 +11,7 @@ import pytest
 import torch
 from cli_tools import TINY, szilard
 
-from szilard import data, deploy
+from szilard import SzilardWarning, data, deploy
 from szilard.cli import deployment_summary
 from szilard.training import load_network
 
@@ -125,6 +125,18 @@ def test_too_little_uncertainty_is_a_warning(digits, monkeypatch):
     assert "0.10 of that of 50 draws" in typed.stdout
     assert "too little epistemic uncertainty" in " ".join(typed.stdout.split())
     assert "--match-draws" in typed.stdout
+
+
+def test_what_has_no_comparison_says_so(digits, monkeypatch):
+    from szilard.cli import deployed_uncertainty
+
+    monkeypatch.setattr(deployment_summary, "_BUDGET", 0.01)
+    with pytest.warns(SzilardWarning, match="one draw has no epistemic") as warned:
+        szilard("deploy", digits, "--backend", "eager", "--samples", 1)
+    assert sum("one draw" in str(one.message) for one in warned) == 1
+    monkeypatch.setattr(deployed_uncertainty, "matched", lambda source, *_: (source, None))
+    plain = szilard("deploy", digits, "--backend", "eager")
+    assert "was not compared with that of draws, which needs data" in " ".join(plain.stdout.split())
 
 
 def test_an_ensemble_of_bayesian_networks_is_compared_and_matched(digits, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import szilard
-from szilard import SzilardError, bayes, deploy, methods
+from szilard import SzilardError, SzilardWarning, bayes, deploy, methods
 from szilard.bayes.noise import PREDICTING, mix
 from szilard.likelihood import Gaussian
 
@@ -189,3 +189,32 @@ def test_factors_of_an_ensemble_that_are_refused(factor, sentence):
         deploy.compile(points, X[:2], backend="eager", variance_factor=2.0)
     with pytest.raises(SzilardError, match="nothing to draw"):
         deploy.compare_with_draws(points, X)
+
+
+def test_one_pass_says_that_it_was_not_compared_with_draws():
+    network = classes()
+    for made in (network, [network, classes(1)]):
+        plain = deploy.compile(made, X[:2], backend="eager")
+        assert sum("compare_with_draws" in line for line in plain.decisions) == 1
+        matched = deploy.compile(made, X[:2], backend="eager", variance_factor=2.0)
+        assert not any("compare_with_draws" in line for line in matched.decisions)
+    drawn = deploy.compile(network, X[:2], backend="eager", samples=2)
+    assert not any("compare_with_draws" in line for line in drawn.decisions)
+
+
+def test_one_draw_is_a_warning():
+    with pytest.warns(SzilardWarning, match="at least 2 samples"):
+        found = deploy.compile(classes(), X[:2], backend="eager", samples=1)
+    assert found(X[:2]).epistemic.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("divisor", [-1.0, 0.0, float("inf"), float("nan")])
+def test_predictions_refuse_a_calibration_that_is_no_divisor(divisor):
+    method = methods.SSVI(n_data=100, density=1.0)
+    network = method.prepare(nn.Linear(6, 4), "classification").eval()
+    method.calibration = divisor
+    for predict in (method.predict, method.predict_one_pass):
+        with pytest.raises(SzilardError, match="calibration must be positive and finite"):
+            predict(network, X)
+    with pytest.raises(SzilardError, match="calibration must be positive and finite"):
+        deploy.compare_with_draws(network, X, calibration=divisor)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from szilard.cli.deployed_source import Source
 from szilard.cli.deployment import Options
-from szilard.deploy import DrawsComparison, compare_with_draws
+from szilard.deploy import Compiled, DrawsComparison, compare_with_draws
 from szilard.deploy.arguments import is_bayesian, mode_for
+from szilard.deploy.compiling import NOT_COMPARED
 from szilard.errors import SzilardError
 from szilard.methods.one_pass import far_from_draws
 
@@ -78,6 +79,12 @@ def figures(source: Source, found: DrawsComparison | None) -> dict[str, Any]:
     }
 
 
+def without_notice(compiled: Compiled) -> Compiled:
+    """Without the decision that says that nothing was compared with draws, for networks that were."""
+    kept = tuple(line for line in compiled.decisions if line != NOT_COMPARED)
+    return replace(compiled, decisions=kept)
+
+
 def rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
     """Rows of the table."""
     if "epistemic_ratio" not in figures:
@@ -103,7 +110,9 @@ def _matched(figures: dict[str, Any]) -> bool:
 
 
 def notes(figures: dict[str, Any]) -> list[list[str]]:
-    """A warning below the table where one pass is far from draws."""
+    """A warning below the table where one pass is far from draws, or that it was not compared with them."""
+    if NOT_COMPARED in figures["decisions"]:
+        return [["Epistemic uncertainty was not compared with that of draws, which needs data: add --data."]]
     ratio = figures.get("epistemic_ratio", 1.0)
     if not far_from_draws(ratio):
         return []

@@ -21,8 +21,8 @@ from szilard.cli.request import Request, check_samples
 from szilard.data import DataSet, image_range
 from szilard.deploy import Compiled, Units, backends
 from szilard.deploy.graph import MODES, output_of
-from szilard.deploy.units import CoarseWarning, Standardise
-from szilard.errors import SzilardError
+from szilard.deploy.units import Standardise
+from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Bernoulli, Categorical, Likelihood, choose
 from szilard.model import saved_network
 from szilard.model.evaluate import lacks_noise, with_noise
@@ -237,5 +237,5 @@ def compiled(source: Source, options: Options, out: Path | None, **changed: Any)
     networks = source.networks if several or arguments["mode"] == "ensemble" else source.networks[0]
     with warnings.catch_warnings():
         if changed:  # the network to deploy has warned
-            warnings.simplefilter("ignore", CoarseWarning)
+            warnings.simplefilter("ignore", SzilardWarning)
         return deploy.compile(networks, source.examples, **arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from szilard.data import check
 from szilard.deploy.backends.base import Backend
 from szilard.deploy.graph import MODES
 from szilard.deploy.units import Units
-from szilard.errors import SzilardError, shortened
+from szilard.errors import SzilardError, SzilardWarning, shortened
 from szilard.networks.ensemble import Ensemble
 from szilard.networks.finite import not_finite
 from szilard.networks.float_type import float_type
@@ -87,6 +88,16 @@ def check_numbers(**numbers: Any) -> None:
     threads, processors = numbers.get("threads") or 1, _processors()
     if threads > processors:
         raise SzilardError(f"threads is {threads}, and this process may use {processors} processors")
+
+
+def warn_of_one_draw(samples: int | None) -> None:
+    """Warn of an epistemic uncertainty that is zero because there is one draw."""
+    if samples == 1:
+        warnings.warn(
+            "one draw has no epistemic uncertainty, so that it is zero for every input; use at least 2 samples",
+            SzilardWarning,
+            stacklevel=3,
+        )
 
 
 def factors_of(factor: Any, members: Sequence[nn.Module], mode: str) -> tuple[float, ...]:

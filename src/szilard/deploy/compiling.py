@@ -31,6 +31,10 @@ from szilard.likelihood.targets import TaskName
 
 DEFAULT = "auto"
 DRAWS = 32  # of mode "samples"
+#: A decision in one pass without a factor of its variance.
+NOT_COMPARED = (
+    "epistemic uncertainty was not compared with that of draws; szilard.deploy.compare_with_draws does this"
+)
 _ORDER = ("native", "onnx", "eager")  # of the default backend
 
 
@@ -64,7 +68,7 @@ def compile(
             batched graph) or ``"ensemble"`` (of Bayesian networks: the mixture of their moments). By default moments
             for a Bayesian network, ensemble for several networks, else point.
         task: of the outputs, or their likelihood.
-        calibration: divides logits (``method.calibration``).
+        calibration: divides logits (``method.calibration``); positive.
         inputs: units of inputs, which become part of the function: ``Units(shift, scale)`` of the training data. By
             default inputs are as the network takes them.
         targets: units of the targets of a regression; answers are then in these, variances in their squares.
@@ -89,6 +93,7 @@ def compile(
     members = arguments.members_of(network)
     mode = arguments.mode_for(members, mode, samples)
     arguments.check_numbers(samples=samples, batch=batch, threads=threads)
+    arguments.warn_of_one_draw(samples)
     arguments.check_units(inputs=inputs, targets=targets)
     factors = arguments.factors_of(variance_factor, members, mode)
     arguments.check_example(members[0], example)
@@ -117,6 +122,8 @@ def compile(
     file = arguments.path_of(path, kind.suffix, kind.name)
     job = Job(graph, shown, size is None, threads, file, description)
     chosen, run, worst, decisions = _first(names, job, wanted)
+    if graph.in_one_pass and all(factor == 1 for factor in factors):
+        decisions += (NOT_COMPARED,)
     return Compiled(
         run,
         chosen.name,

@@ -35,6 +35,7 @@ class Graph(nn.Module):
         source: the networks that it was made from, in a tuple: their tensors are no part of this module.
         inputs: from the user's units of inputs to the network's, or None.
         factor: of the variance of the outputs.
+        in_one_pass: whether its variances are computed in one pass, and not over draws.
     """
 
     mode = ""
@@ -42,6 +43,7 @@ class Graph(nn.Module):
     #: Whether it can be traced for any batch size; batched draws are traced for one.
     dynamic = True
     factor = 1.0
+    in_one_pass = False
 
     def __init__(self, rule: Rule, source: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -76,6 +78,7 @@ class MomentsGraph(Graph):
     """Mean and variance of the outputs in one pass; the variance is multiplied by ``factor``."""
 
     mode = "moments"
+    in_one_pass = True
     outputs = ("answer", "aleatoric", "epistemic", "mean", "variance")
 
     def __init__(self, network: nn.Module, rule: Rule, factor: float = 1.0) -> None:
@@ -101,6 +104,7 @@ class MomentsEnsembleGraph(Graph):
     """
 
     mode = "ensemble"
+    in_one_pass = True
 
     def __init__(self, networks: Sequence[nn.Module], rule: Rule, factors: Sequence[float] = ()) -> None:
         super().__init__(rule, networks)

@@ -9,6 +9,7 @@ from szilard.deploy.uncertainty import OfClasses, Rule, rule_for
 from szilard.deploy.units import Standardise, Units, checked
 from szilard.likelihood import Likelihood, for_training
 from szilard.likelihood.targets import TaskName, of_data
+from szilard.metrics.calibration import check_divisor
 
 
 def rule_of(
@@ -27,8 +28,9 @@ def rule_of(
         task, calibration, inputs, targets: as of :func:`szilard.deploy.compile`.
 
     Raises:
-        SzilardError: outputs that the task does not take.
+        SzilardError: outputs that the task does not take, or a calibration that is not positive and finite.
     """
+    check_divisor(calibration)
     likelihood = task if isinstance(task, Likelihood) else for_training(task)
     x = example[:2] if inputs is None else Standardise(checked(inputs, example))(example[:2])
     output = output_of(network, x)

@@ -8,6 +8,7 @@ from torch import Tensor
 from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, NoisyGaussian
 from szilard.metrics import Predictive
+from szilard.metrics.calibration import check_divisor
 
 
 def predictive_of(likelihood: Likelihood, outputs: Tensor, calibration: float = 1.0) -> Predictive:
@@ -19,8 +20,10 @@ def predictive_of(likelihood: Likelihood, outputs: Tensor, calibration: float = 
         calibration: divides the logits.
 
     Raises:
-        SzilardError: outputs that are NaN or infinite, or of a shape that the likelihood does not take.
+        SzilardError: outputs that are NaN or infinite, or of a shape that the likelihood does not take; a
+            calibration that is not positive and finite.
     """
+    check_divisor(calibration)
     if not bool(torch.isfinite(outputs).all()):
         if outputs.dtype is torch.float16:
             raise SzilardError(
@@ -71,7 +74,12 @@ def binary(output: Tensor) -> bool:
 
 
 def two_classes(outputs: Tensor, calibration: float) -> Predictive:
-    """Predictions from one logit ``[S, N]`` or ``[S, N, 1, ...]``, that of the second of two classes."""
+    """Predictions from one logit ``[S, N]`` or ``[S, N, 1, ...]``, that of the second of two classes.
+
+    Raises:
+        SzilardError: a calibration that is not positive and finite.
+    """
+    check_divisor(calibration)
     z = (outputs if outputs.dim() == 2 else outputs.squeeze(2)) / calibration
     z = z if z.dtype is torch.float64 else z.float()
     return Predictive.from_logits(torch.stack((torch.zeros_like(z), z), 2))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +16,16 @@ from szilard.likelihood.targets import CLASSES
 from szilard.metrics.predictive import Predictive, flat, matching_probabilities
 
 BINS = 15
+
+
+def check_divisor(calibration: Any) -> None:
+    """Check the number that divides logits.
+
+    Raises:
+        SzilardError: it is no number, not positive or not finite.
+    """
+    if isinstance(calibration, bool) or not isinstance(calibration, Real) or not 0 < calibration < math.inf:
+        raise SzilardError(f"calibration must be positive and finite, not {calibration!r}")
 
 
 def ece(probabilities: Tensor, y: Tensor, bins: int = BINS, *, adaptive: bool = False) -> float:

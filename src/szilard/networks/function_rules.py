@@ -37,10 +37,12 @@ class FunctionRules:
     Args:
         purpose: what the rules compute of a function, as in "the mean and variance of"; for messages.
         advice: what to do about a function without a rule, the end of its message.
+        lacks: the beginning of this message, before the name of the function.
     """
 
-    def __init__(self, purpose: str, advice: str) -> None:
+    def __init__(self, purpose: str, advice: str, lacks: str = "") -> None:
         self._purpose, self._advice = purpose, advice
+        self._lacks = lacks or f"there is no rule for {purpose}"
         self._rules: dict[Any, Rule] = {}
 
     def rule(self, *names: str, places: Sequence[Any] = PLACES) -> Callable[[_R], _R]:
@@ -86,7 +88,7 @@ class FunctionRules:
         if function in _METADATA or getattr(function, "__name__", "") == "__get__":
             with torch._C.DisableTorchFunctionSubclass():
                 return function(*arguments, **named)
-        raise SzilardError(f"there is no rule for {self._purpose} {name_of(function)}; {self._advice}")
+        raise SzilardError(f"{self._lacks} {name_of(function)}; {self._advice}")
 
     def names(self) -> list[str]:
         """Names of all functions that have a rule, sorted."""

@@ -91,7 +91,8 @@ def deploy(
         source, beside_draws = deployed_uncertainty.matched(source, options, match_draws)
         compiled = deployment.compiled(source, options, out)
         uncertainty = deployed_uncertainty.figures(source, beside_draws)
-        figures = deployment_summary.figures(compiled, source, options, files, out, device) | uncertainty
+        compared = deployed_uncertainty.without_notice(compiled) if uncertainty else compiled
+        figures = deployment_summary.figures(compared, source, options, files, out, device) | uncertainty
     if json:
         output.as_json(figures)
     else:

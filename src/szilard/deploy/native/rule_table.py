@@ -6,7 +6,8 @@ from typing import Any
 
 from szilard.networks.function_rules import FunctionRules
 
-RULES = FunctionRules("a native kernel of", "choose another backend, such as onnx")
+LACKS = "the native backend has no kernel for"  #: Before the name of an operation.
+RULES = FunctionRules("a native kernel of", "choose another backend, such as onnx", LACKS)
 
 
 def axes_of(value: Any, count: int) -> tuple[int, ...]:

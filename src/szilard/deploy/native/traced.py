@@ -15,7 +15,7 @@ from torch import Tensor
 
 from szilard.bayes.moments.positions import Means
 from szilard.deploy.native import sharing
-from szilard.deploy.native.rule_table import RULES
+from szilard.deploy.native.rule_table import LACKS, RULES
 from szilard.deploy.native.sharing import Model, TracedProgram
 from szilard.errors import SzilardError
 from szilard.kernels.inference import Dense, Sparse, Value
@@ -190,9 +190,7 @@ class Traced(Tensor):
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         # Only code that bypasses the Python functions of torch comes here.
-        raise SzilardError(
-            f"there is no rule for a native kernel of {func}; choose another backend, such as onnx"
-        )
+        raise SzilardError(f"{LACKS} {func}; choose another backend, such as onnx")
 
 
 def made(program: TracedProgram, value: Value) -> Traced:
