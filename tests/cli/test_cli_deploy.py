@@ -132,7 +132,7 @@ def test_what_has_no_comparison_says_so(digits, monkeypatch):
 
     monkeypatch.setattr(deployment_summary, "_BUDGET", 0.01)
     with pytest.warns(SzilardWarning, match="one draw has no epistemic") as warned:
-        szilard("deploy", digits, "--backend", "eager", "--samples", 1)
+        szilard("deploy", digits, "--backend", "eager", "--samples", 1, "--batch", 256)
     assert sum("one draw" in str(one.message) for one in warned) == 1
     monkeypatch.setattr(deployed_uncertainty, "matched", lambda source, *_: (source, None))
     plain = szilard("deploy", digits, "--backend", "eager")

@@ -61,6 +61,9 @@ def test_the_ways_are_those_of_predict(run):
         assert by_way[way]["quality"]["accuracy"] == pytest.approx(wanted)
         assert 0 < by_way[way]["quality"]["auroc_best"] <= 1
         assert by_way[way]["seconds"] is None
+    drawn = saved.method.predict(saved.network, x, samples=100).epistemic().mean() * 100 / 99
+    one = saved.method.predict_one_pass(saved.network, x).epistemic().mean()
+    assert found["epistemic_ratio"] == pytest.approx(float(one / drawn), rel=1e-4)
     pairs = found["deviations"]
     assert len(pairs["moments"]) == len(pairs["sampled"]) == 500
     assert np.corrcoef(np.log(pairs["moments"]), np.log(pairs["sampled"]))[0, 1] > 0.8
@@ -68,6 +71,22 @@ def test_the_ways_are_those_of_predict(run):
     assert {key: kept[key] for key in found} == found
     assert szilard("report", run).code == 0
     assert "<h2>One pass instead of draws" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "warning"), [(0.66, "too little"), (0.68, ""), (1.4, ""), (1.6, "too much"), (None, "")]
+)
+def test_a_ratio_far_from_one_is_a_warning(ratio, warning):
+    pairs = {"moments": [1.0], "sampled": [1.0], "draws": 100, "outputs": 1}
+    found = {"predictions": [], "time": None, "deviations": pairs, "inputs": 300, "of_inputs": 359}
+    (table,) = one_pass_tables.tables([{"name": "n", "one_pass": found | {"epistemic_ratio": ratio}}])
+    text = " ".join(table.notes)
+    shown = (
+        "" if ratio is None else f"Epistemic uncertainty: one pass / 100 draws = {ratio:.2f} (means over 300"
+    )
+    assert shown in text
+    assert ("Warning" in text) == bool(warning)
+    assert warning in text
 
 
 def test_times_of_every_way(run, here, monkeypatch):

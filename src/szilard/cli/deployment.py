@@ -20,6 +20,7 @@ from szilard.cli.loading import saved_network_of
 from szilard.cli.request import Request, check_samples
 from szilard.data import DataSet, image_range
 from szilard.deploy import Compiled, Units, backends
+from szilard.deploy.arguments import is_bayesian
 from szilard.deploy.graph import MODES, output_of
 from szilard.deploy.units import Standardise
 from szilard.errors import SzilardError, SzilardWarning
@@ -222,7 +223,7 @@ def compiled(source: Source, options: Options, out: Path | None, **changed: Any)
         changed: arguments of :func:`szilard.deploy.compile` in place of those of the options.
     """
     several = len(source.networks) > 1
-    fixed = options.chosen_mode in ("samples", "ensemble") or several
+    fixed = options.chosen_mode == "samples" or (several and not any(map(is_bayesian, source.networks)))
     arguments: dict[str, Any] = {
         "backend": options.backend, "mode": options.chosen_mode, "samples": options.samples,
         "seed": options.seed, "batch": options.batch or (1 if fixed else None), "threads": options.threads,

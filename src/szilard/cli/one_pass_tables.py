@@ -10,6 +10,7 @@ from szilard.cli.figures import LETTERS, QUALITY
 from szilard.cli.table import Column, Table
 from szilard.cli.table import show as show_table
 from szilard.errors import printable
+from szilard.methods.one_pass import far_from_draws
 from szilard.report.figure_names import seconds
 from szilard.report.one_pass_section import geometric_ratio, name_of
 
@@ -54,6 +55,21 @@ def _table(row: Mapping[str, Any]) -> Table:
             f"Standard deviations of outputs: one pass / {pairs['draws']} draws = {geometric_ratio(pairs):.2f} "
             f"(geometric mean over {len(pairs['moments'])} outputs)."
         )
+    notes += _epistemic(found.get("epistemic_ratio"), pairs["draws"], found["inputs"])
     inputs = f"{found['inputs']:,} of {found['of_inputs']:,} test inputs"
     title = f"One pass and draws, {printable(str(row['name']), LETTERS)}, {inputs}"
     return Table(columns, title=title, elsewhere="--wide or --json shows them", notes=notes)
+
+
+def _epistemic(ratio: float | None, draws: int, inputs: int) -> list[str]:
+    """Epistemic uncertainty of one pass beside that of draws, and a warning where they are far from each other."""
+    if ratio is None:
+        return []
+    found = [f"Epistemic uncertainty: one pass / {draws} draws = {ratio:.2f} (means over {inputs:,} inputs)."]
+    if far_from_draws(ratio):
+        way = "little" if ratio < 1 else "much"
+        found.append(
+            f"Warning: one pass has too {way} epistemic uncertainty for this network: predict with --samples 32, or "
+            "deploy it with --match-draws, which corrects its mean."
+        )
+    return found

@@ -129,6 +129,9 @@ def deviations(m: MethodRun, width: float = THIRD) -> Plot | None:
     caption = f"{share} outputs; one pass / draws = {ratio:.2f} (geometric mean)"
     error = figure_names.percent((2 * pairs["draws"] - 2) ** -0.5, 0)
     caption += f"; the sd of {pairs['draws']} draws has a standard error of {error}"
+    epistemic = m.one_pass.get("epistemic_ratio")
+    if epistemic is not None:
+        caption += f"; epistemic uncertainty: one pass / draws = {epistemic:.2f} (means)"
     title = f"{m.name}: sd in one pass"
     label = f"Standard deviation of outputs in one pass against that of draws, {m.name}"
     return Plot(

@@ -21,6 +21,8 @@ def check(content: Any) -> dict[str, Any]:
     * ``predictions``: a dict for each way to predict: ``kind`` ("point", "moments", "draws"), ``draws`` (0 for the
       others), ``runtime`` ("PyTorch" or a backend), ``quality`` (finite numbers by name), ``seconds`` of one call or
       None;
+    * ``epistemic_ratio``: mean epistemic uncertainty in one pass, divided by that of the draws of ``deviations``; None
+      if draws have none, and in files of earlier versions;
     * ``deviations``: standard deviations of outputs: ``moments`` in one pass, ``sampled`` over ``draws`` draws, all
       above zero; ``outputs``: how many there are in all;
     * ``time``: None, or ``batch``, ``threads``, ``runtime`` and ``noise`` (sentence parts that say why the machine was
@@ -34,6 +36,9 @@ def check(content: Any) -> dict[str, Any]:
     rows, pairs, time = content.get("predictions"), content.get("deviations"), content.get("time")
     if not isinstance(rows, list) or len(rows) > _MOST_ROWS or not isinstance(pairs, dict):
         raise ValueError("has no predictions or no deviations")
+    ratio = content.get("epistemic_ratio")
+    if not (ratio is None or (is_number(ratio) and ratio >= 0)):
+        raise ValueError("has a ratio of epistemic uncertainties that is negative")
     ood = content.get("ood")
     if not isinstance(content.get("result"), str) or not (ood is None or isinstance(ood, str)):
         raise ValueError("does not say what it is of")
@@ -43,6 +48,7 @@ def check(content: Any) -> dict[str, Any]:
         "of_inputs": _whole(content.get("of_inputs")),
         "ood": None if ood is None else text(ood),
         "predictions": [_row(row) for row in rows],
+        "epistemic_ratio": None if ratio is None else float(ratio),
         "deviations": _pairs(pairs),
         "time": None if time is None else _time(time),
     }
