@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _MOST = 2000  # characters of a message
 #: Control, format (bidirectional overrides, zero width), lone surrogates, separators of lines and paragraphs.
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # and other styles of a terminal
 #: Letters and marks that are invisible.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
@@ -68,6 +70,9 @@ def _escaped(letter: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """First line of an exception's message, for use inside a sentence; its class name if the message is empty."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    """First line of an exception's message, for use inside a sentence; its class name if the message is empty.
+
+    Colours of a terminal are left out.
+    """
+    lines = _COLOUR.sub("", str(error)).strip().splitlines() or [type(error).__name__]
     return printable(lines[0]).rstrip(".")

@@ -109,7 +109,7 @@ def test_deploy(folder, fitted):
     pytest.importorskip("onnxscript")
     found = run("deploy", folder / "run", "-o", folder / "n.onnx")
     check(found, documented("szilard deploy"))
-    assert set(found) == set(documented("szilard deploy"))
+    assert set(found) == set(documented("szilard deploy")) - {"variance_factors"}  # of an ensemble
 
 
 def test_compress(folder, fitted):

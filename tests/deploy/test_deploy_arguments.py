@@ -13,6 +13,7 @@ from szilard import SzilardError, bayes, deploy, methods, networks
 from szilard.deploy.backends import Job, exported
 from szilard.deploy.graph import MomentsGraph
 from szilard.deploy.uncertainty import Answer, OfClasses, OfQuantities
+from szilard.errors import first_line
 
 X = inputs(4)
 
@@ -169,3 +170,36 @@ def test_a_network_that_the_native_backend_cannot_trace_gets_another_one(monkeyp
         deploy.compile(found, torch.randn(2, 4), backend="native", mode="point")
     monkeypatch.setattr(deploy.backends, "installed", lambda: ["native", "eager"])
     assert deploy.compile(found, torch.randn(2, 4), mode="point").backend == "eager"
+
+
+class AlwaysDrops(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.layer(nn.functional.dropout(x, 0.5, training=True))
+
+
+@pytest.mark.parametrize("backend", ["eager", "auto"])
+def test_random_numbers_in_eval_mode_are_the_reason(backend):
+    with pytest.raises(SzilardError, match="draws random numbers in eval mode"):
+        deploy.compile(AlwaysDrops().eval(), torch.ones(4, 4), backend=backend)
+
+
+def test_whole_numbers_for_a_network_of_real_ones():
+    conv = szilard.bayesianize(
+        nn.Sequential(nn.Conv1d(1, 2, 2), nn.Flatten(), nn.Linear(6, 3)), density=1.0
+    ).eval()
+    for network, shape in ((nn.Linear(4, 3).eval(), (2, 4)), (conv, (2, 1, 4))):
+        with pytest.raises(SzilardError, match=r"example has type int64, .*; give float32$"):
+            deploy.compile(network, torch.ones(shape, dtype=torch.int64), backend="eager")
+    words = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(8, 3)).eval()
+    deploy.compile(words, torch.ones(2, 2, dtype=torch.int64), backend="eager")
+    with pytest.raises(SzilardError, match=r"does not run on inputs of shape|takes 8 features"):
+        deploy.compile(words, torch.ones(2, 3, dtype=torch.int64), backend="eager")
+
+
+def test_colours_of_a_terminal_are_left_out_of_messages():
+    error = RuntimeError("\x1b[91;1mNo translation\x1b[0m of x\nmore")
+    assert first_line(error) == "No translation of x"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from szilard import bayes
 from szilard.data import check
 from szilard.deploy.backends.base import Backend
-from szilard.deploy.graph import MODES
+from szilard.deploy.graph import MODES, output_of
 from szilard.deploy.units import Units
 from szilard.errors import SzilardError, SzilardWarning, shortened
 from szilard.networks.ensemble import Ensemble
@@ -165,6 +166,36 @@ def check_example(network: nn.Module, example: Any) -> None:
             f"or the example with .to(torch.{names[1]})"
         )
     check.finite(example, "example")
+
+
+@contextmanager
+def naming_type(network: nn.Module, example: Tensor) -> Iterator[None]:
+    """In place of an error, name the type of the example where that is the reason.
+
+    Args:
+        network: whose inputs it is like.
+        example: whole numbers are the inputs of embeddings only.
+
+    Raises:
+        SzilardError: the block has raised one, and the network runs on the same numbers in its floating type.
+    """
+    try:
+        yield
+    except SzilardError:
+        if example.is_floating_point():
+            raise
+        kinds = [str(dtype).removeprefix("torch.") for dtype in (example.dtype, float_type(network))]
+        try:
+            output_of(network, example[:2].to(float_type(network)))
+        except Exception:  # the type is not the only reason
+            runs = False
+        else:
+            runs = True
+        if not runs:
+            raise
+        raise SzilardError(
+            f"example has type {kinds[0]}, which the network does not take; give {kinds[1]}"
+        ) from None
 
 
 def check_units(**units: Any) -> None:

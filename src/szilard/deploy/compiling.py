@@ -98,14 +98,15 @@ def compile(
     factors = arguments.factors_of(variance_factor, members, mode)
     arguments.check_example(members[0], example)
     names = _names(backend, path)
-    rule = rule_of(members[0], example, task, calibration, inputs, targets)
-    graph = _graph(members, rule, mode, samples or DRAWS, seed, factors).eval()
-    if inputs is not None and not inputs.trivial:
-        graph.inputs = Standardise(inputs)
-    warn_of_steps(inputs, targets)
-    size = batch if batch is not None or graph.dynamic else len(example)
-    shown = checking.some(example, size)
-    wanted = _outputs(graph, shown)
+    with arguments.naming_type(members[0], example):
+        rule = rule_of(members[0], example, task, calibration, inputs, targets)
+        graph = _graph(members, rule, mode, samples or DRAWS, seed, factors).eval()
+        if inputs is not None and not inputs.trivial:
+            graph.inputs = Standardise(inputs)
+        warn_of_steps(inputs, targets)
+        size = batch if batch is not None or graph.dynamic else len(example)
+        shown = checking.some(example, size)
+        wanted = _outputs(graph, shown)
     shape, names_of_labels = tuple(example.shape[1:]), arguments.check_labels(labels, wanted[0])
     description = Description(
         mode,
@@ -178,6 +179,7 @@ def _first(
                     name, run(job.example), wanted, job.graph.outputs, in_nats=rule.in_nats
                 )
         except SzilardError as error:
+            _check_deterministic(job, wanted)
             if number == len(names) - 1:
                 raise
             decisions.append(f"backend {name} was not used: {error}")
@@ -190,6 +192,23 @@ def _first(
         ]
         return chosen, run, worst, tuple(decisions)
     raise SzilardError("no backend can be used")
+
+
+@torch.no_grad()
+def _check_deterministic(job: Job, wanted: tuple[Tensor, ...]) -> None:
+    """Check that the graph gives the same outputs again.
+
+    Raises:
+        SzilardError: it does not.
+    """
+    again = _outputs(job.graph, job.example)
+    pairs = (dict(zip(job.graph.outputs, outputs, strict=True)) for outputs in (again, wanted))
+    worst, _ = checking.difference(*pairs, in_nats=job.graph.rule.in_nats)
+    if worst > checking.TOLERANCE:
+        raise SzilardError(
+            "the network draws random numbers in eval mode, so that two calls with the same inputs differ (as "
+            "F.dropout with training=True does); write F.dropout(x, p, self.training)"
+        )
 
 
 @torch.no_grad()

@@ -159,7 +159,9 @@ def checked(units: Units, example: Tensor) -> Units:
     """
     shape = tuple(example.shape[1:])
     if not example.is_floating_point():
-        raise SzilardError(f"inputs of type {str(example.dtype).removeprefix('torch.')} have no units")
+        raise SzilardError(
+            f"inputs of type {str(example.dtype).removeprefix('torch.')} have no units; leave them out"
+        )
     for part in units.tensors():
         try:
             fits = torch.broadcast_shapes(part.shape, shape) == shape
