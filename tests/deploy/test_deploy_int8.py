@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from deploy_networks import bayesian, inputs
 from torch import nn
 
 import szilard
-from szilard import SzilardError, deploy, networks
+from szilard import SzilardError, SzilardWarning, deploy, networks
 from szilard.deploy.int8 import quality
 from szilard.deploy.int8_levels import with_levels
 from szilard.model.int8_levels import int8_levels
@@ -49,6 +51,16 @@ def test_quantised_networks_say_what_they_lose(point, tmp_path):
     assert torch.equal(opened(x[:9]).answer, found(x[:9]).answer)
     weights = [one for one in onnx.load(tmp_path / "int8.onnx").graph.initializer if len(one.dims) == 2]
     assert {one.data_type for one in weights} == {onnx.TensorProto.INT8}
+
+
+def test_inputs_that_do_not_vary_are_a_warning(point):
+    original, x, _ = point
+    for same in (torch.full((20, 1, 8, 8), 0.5), x[:1], x[:1].expand(5, 1, 8, 8)):
+        with pytest.warns(SzilardWarning, match="calibration inputs do not vary"):
+            deploy.quantise(original, same)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SzilardWarning)
+        deploy.quantise(original, x[:2])
 
 
 def test_quality_is_that_of_the_metrics(point):

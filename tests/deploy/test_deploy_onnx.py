@@ -11,7 +11,7 @@ from deploy_networks import bayesian, differences, inputs
 from torch import nn
 
 import szilard
-from szilard import bayes, deploy, networks
+from szilard import SzilardError, bayes, deploy, networks
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -185,3 +185,15 @@ class MeanInside(nn.Module):
 def test_values_inside_with_the_names_of_outputs():
     found = compare(MeanInside().eval(), inputs(10), batches=(1, 10), mode="point")
     assert b"mean.inner" in found.run.content  # the exporter did use the name
+
+
+class Bessel(nn.Module):
+    def forward(self, x):
+        return torch.special.bessel_j0(x)
+
+
+def test_an_operation_without_a_translation_is_named():
+    with pytest.raises(
+        SzilardError, match=r"exporter has no translation of prims\.bessel_j0; choose backend native"
+    ):
+        deploy.compile(nn.Sequential(nn.Linear(3, 2), Bessel()).eval(), torch.ones(2, 3), backend="onnx")

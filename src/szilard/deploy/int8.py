@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from szilard.deploy.backends.quiet import quiet
 from szilard.deploy.compiled import Compiled, Prediction
 from szilard.deploy.loading import load
 from szilard.deploy.uncertainty import OfClasses, OfLabels
-from szilard.errors import SzilardError, first_line
+from szilard.errors import SzilardError, SzilardWarning, first_line
 
 NOTE = "quantisation"  #: Name of the entry of a file's metadata that says what was done.
 _BATCH = 64  # of calibration and evaluation
@@ -71,7 +72,8 @@ def quantise(
 
     Args:
         source: compiled with backend ``"onnx"``, or its file.
-        calibration: inputs ``[N, *shape]`` like those of the application; a hundred are enough.
+        calibration: inputs ``[N, *shape]`` like those of the application; a hundred are enough. Inputs that do not vary
+            are a warning.
         evaluation: data to measure the effect on.
         path: file to write.
         reduce_range: 7 bits for weights. Processors without VNNI add pairs of 8-bit products in 16 bits, which can
@@ -89,6 +91,13 @@ def quantise(
     if not nodes:
         raise SzilardError("the network has no product with a stored weight; there is nothing to quantise")
     wanted = answers(original, calibration)
+    if not bool((calibration != calibration[:1]).any()):
+        warnings.warn(
+            "the calibration inputs do not vary, so that the ranges of activations and the difference are those of one "
+            "input; give inputs like those of the application",
+            SzilardWarning,
+            stacklevel=2,
+        )
     with quiet(), tempfile.TemporaryDirectory(prefix="szilard-int8-") as folder:
         import onnx
         from onnxruntime import quantization

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def model_bytes(job: Job) -> bytes:
         try:
             made = torch.onnx.export(program, (), dynamo=True, verbose=False)
         except Exception as error:
-            raise SzilardError(f"the network cannot be written as ONNX: {first_line(error)}") from error
+            raise SzilardError(f"the network cannot be written as ONNX: {_reason(error)}") from error
     assert made is not None
     model: Any = made.model_proto
     rename(model, ["x"], job.graph.outputs)
@@ -102,6 +103,18 @@ def model_bytes(job: Job) -> bytes:
     ):
         del entries[:]
     return finished(model, job.metadata)
+
+
+def _reason(error: BaseException) -> str:
+    """Why the exporter failed: the operation that it cannot translate, or the first cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    operation = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", str(error))
+    if operation is None:
+        return first_line(error)
+    return (
+        f"PyTorch's exporter has no translation of {operation[1]}; choose backend native, inductor or eager"
+    )
 
 
 def finished(model: Any, metadata: Mapping[str, str]) -> bytes:
