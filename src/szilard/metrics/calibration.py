@@ -24,7 +24,11 @@ def check_divisor(calibration: Any) -> None:
     Raises:
         SzilardError: it is no number, not positive or not finite.
     """
-    if isinstance(calibration, bool) or not isinstance(calibration, Real) or not 0 < calibration < math.inf:
+    if (
+        isinstance(calibration, bool)
+        or not isinstance(calibration, Real)
+        or not 0 < float(calibration) < math.inf
+    ):
         raise SzilardError(f"calibration must be positive and finite, not {calibration!r}")
 
 
