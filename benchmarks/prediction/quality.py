@@ -115,4 +115,6 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
             gaps = [factor * gap(row, figure, way) for row in rows if way in row]
             if gaps:
                 found[f"max_{key}{suffix}"] = max(gaps)
+    figure = "auroc_mutual_information"  # a gap is also one pass that ranks better than draws; a loss is not
+    found["max_auroc_loss"] = max(row["draws"][figure] - row["one pass"][figure] for row in rows)
     return found

@@ -66,6 +66,7 @@ def test_gaps_are_the_largest_of_all_networks():
     found = quality.figures(rows)
     assert found["max_accuracy_gap_pt"] == pytest.approx(3)
     assert found["max_nll_gap"] == found["max_auroc_gap"] == pytest.approx(0.03)
+    assert found["max_auroc_loss"] == pytest.approx(0.03)  # not of the network whose one pass ranks better
     assert found["max_nll_gap_of_draws"] == pytest.approx(0.005)
 
 

@@ -26,7 +26,7 @@ def generator(seed=0):
 
 def grown_by(dense):
     growth = GrowthGradient(None)
-    growth.add_gradient(dense)
+    growth.total = dense.clone()  # as it is: add_gradient leaves out what is not finite
     return growth
 
 
