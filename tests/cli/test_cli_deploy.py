@@ -12,6 +12,7 @@ import torch
 from cli_tools import TINY, szilard
 
 from szilard import SzilardWarning, data, deploy
+from szilard.bayes import bayesianize
 from szilard.cli import deployment_summary
 from szilard.training import load_network
 
@@ -134,9 +135,11 @@ def test_what_has_no_comparison_says_so(digits, monkeypatch):
     with pytest.warns(SzilardWarning, match="one draw has no epistemic") as warned:
         szilard("deploy", digits, "--backend", "eager", "--samples", 1, "--batch", 256)
     assert sum("one draw" in str(one.message) for one in warned) == 1
-    monkeypatch.setattr(deployed_uncertainty, "matched", lambda source, *_: (source, None))
-    plain = szilard("deploy", digits, "--backend", "eager")
-    assert "was not compared with that of draws, which needs data" in " ".join(plain.stdout.split())
+    made = deploy.compile(
+        bayesianize(torch.nn.Linear(4, 3), density=1.0).eval(), torch.zeros(2, 4), backend="eager"
+    )
+    ((note,),) = deployed_uncertainty.notes({"decisions": made.decisions, "mode": made.mode})
+    assert "was not compared with that of draws, which needs data" in note
 
 
 def test_an_ensemble_of_bayesian_networks_is_compared_and_matched(digits, monkeypatch):
