@@ -2,7 +2,7 @@
 
 from szilard.cost.counting import count, training_flops
 from szilard.cost.energy import joules
-from szilard.cost.layer_macs import layer_macs
+from szilard.cost.macs_by_layer import layer_macs
 from szilard.cost.record import Cost, Source
 from szilard.cost.stopwatch import Stopwatch, peak_bytes
 

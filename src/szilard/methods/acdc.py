@@ -17,7 +17,7 @@ from szilard.sparse import check_density
 from szilard.sparse.one_threshold import largest_of_all
 from szilard.topology.alternating import Alternating
 from szilard.topology.moves import Optimizers
-from szilard.topology.resize import resize
+from szilard.topology.resized import resize
 
 
 class ACDC(Resizing, Method):

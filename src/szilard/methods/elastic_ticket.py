@@ -16,7 +16,7 @@ from szilard.methods import unused
 from szilard.methods.deterministic import Deterministic
 from szilard.methods.method import Method
 from szilard.methods.stored_supports import match_supports
-from szilard.topology.elastic import Ticket, elastic
+from szilard.topology.elastic_blocks import Ticket, elastic
 from szilard.topology.rewind import rewind
 
 _MASKS = ("ticket", "random")

@@ -17,7 +17,7 @@ from szilard.sparse.one_threshold import largest_of_all
 from szilard.sparse.pattern import UNSTRUCTURED
 from szilard.topology.budget import CubicBudget
 from szilard.topology.moves import Optimizers
-from szilard.topology.resize import resize
+from szilard.topology.resized import resize
 
 _EVERY, _CHANGES = 100, 20  # the default interval, and how many changes there are at least
 

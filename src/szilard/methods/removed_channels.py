@@ -17,7 +17,7 @@ from szilard.networks.evaluating import evaluating
 from szilard.networks.silent_channels import useless
 from szilard.networks.takes import call
 from szilard.sparse import Neuron
-from szilard.topology.resize import resize
+from szilard.topology.resized import resize
 
 _CLOSE = 1e-3  # of the outputs' size
 

@@ -17,10 +17,10 @@ from szilard.methods.deterministic import Deterministic
 from szilard.methods.method import Method
 from szilard.methods.resizing import Resizing, dense_entries, trained
 from szilard.sparse.one_threshold import largest_of_all
-from szilard.topology.elastic import Ticket
+from szilard.topology.elastic_blocks import Ticket
 from szilard.topology.levels import Levels
 from szilard.topology.moves import Optimizers
-from szilard.topology.resize import resize
+from szilard.topology.resized import resize
 from szilard.topology.rewind import rewind, snapshot
 from szilard.topology.scores import SCORES
 

@@ -4,7 +4,7 @@ from szilard.sparse.move import Move
 from szilard.sparse.one_threshold import largest_of_all
 from szilard.topology.alternating import Alternating
 from szilard.topology.budget import CubicBudget
-from szilard.topology.elastic import Ticket, block_map, elastic
+from szilard.topology.elastic_blocks import Ticket, block_map, elastic
 from szilard.topology.gradient import GrowthGradient
 from szilard.topology.levels import Levels
 from szilard.topology.momentum import MomentumGrowth
@@ -13,7 +13,7 @@ from szilard.topology.random_growth import RandomGrowth
 from szilard.topology.redistribution import Redistribution, divided
 from szilard.topology.refinements import Refinements
 from szilard.topology.replace import carry_optimizer_state, drop_and_grow
-from szilard.topology.resize import resize
+from szilard.topology.resized import resize
 from szilard.topology.schedule import Schedule
 from szilard.topology.scores import SCORES
 

@@ -16,7 +16,7 @@ from szilard.sparse.growth import Growth
 from szilard.sparse.support import Support
 from szilard.topology.moves import Moves, Optimizers, several
 from szilard.topology.replace import refuse_nan
-from szilard.topology.resize import resize
+from szilard.topology.resized import resize
 
 
 def divided(total: int, scores: Sequence[float], room: Sequence[int]) -> list[int]:

@@ -18,7 +18,7 @@ from szilard.data import Split
 from szilard.errors import SzilardError
 from szilard.methods import Method
 from szilard.model.checkpoint import to_device
-from szilard.topology.resize import replace_parameters
+from szilard.topology.resized import replace_parameters
 from szilard.training import devices
 from szilard.training.progress import Bar
 from szilard.training.replicas import Replicas
