@@ -73,6 +73,10 @@ def test_every_public_name_is_documented():
     assert public_names.without_page() == []
 
 
+def test_no_module_has_the_name_of_a_function_of_its_package():
+    assert public_names.shadowed() == []
+
+
 def test_docstrings_match_the_arguments():
     assert public_names.arguments_wrong() == []
 
