@@ -14,7 +14,7 @@ from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
 from szilard.sparse.pattern import UNSTRUCTURED
-from szilard.topology.moves import Optimizers, several
+from szilard.topology.moves import Optimizers, parameters_of, several
 
 _NAMED = 5  # weights named in a message
 _LOOKED, _SELDOM = 16, 64  # targets on a GPU are checked in the first 16 steps, then every 64 steps
@@ -104,11 +104,6 @@ def with_optimizer(
             "weights that nobody trains with requires_grad_(False) before prepare"
         )
     return found
-
-
-def parameters_of(optimizers: Sequence[torch.optim.Optimizer]) -> set[int]:
-    """The id of each parameter that optimisers train."""
-    return {id(p) for one in optimizers for group in one.param_groups for p in group["params"]}
 
 
 def trains(network: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:

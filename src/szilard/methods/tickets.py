@@ -99,12 +99,7 @@ class Tickets(Resizing, Method):
     def _convert(self, network: nn.Module) -> nn.Module:
         network = self._dense(network)
         weights = trained(network)
-        total = self._kept(weights, self.density)
-        if total < len(weights):
-            raise SzilardError(
-                f"density {self.density:g} leaves {total} entries, and each of the {len(weights)} weights keeps at "
-                f"least one; choose a density from {len(weights) / dense_entries(weights):.2g}"
-            )
+        checks.reachable(self.density, len(weights), dense_entries(weights))
         return network
 
     def check_run(self, total_steps: int, processes: int) -> None:

@@ -39,6 +39,11 @@ def several(given: Optimizers) -> list[torch.optim.Optimizer]:
     return list(given) if isinstance(given, Sequence) else [given]
 
 
+def parameters_of(optimizers: Sequence[torch.optim.Optimizer]) -> set[int]:
+    """The id of each parameter that optimisers train."""
+    return {id(p) for one in optimizers for group in one.param_groups for p in group["params"]}
+
+
 def _is_zero(growth: Growth) -> bool:
     """Whether the gradient is zero everywhere, for example because all batches overflowed; then nothing moves."""
     return isinstance(growth, GrowthGradient) and growth.is_zero
@@ -112,7 +117,7 @@ class Moves:
         if not fraction or not (self._growth or self.growth == "random"):
             return 0
         given = several(optimizer)
-        trained = {id(p) for one in given for group in one.param_groups for p in group["params"]}
+        trained = parameters_of(given)
         new = 0
         for number, (_, weight, _) in enumerate(every_weight(network)):
             growth = self._growth.get(number)
