@@ -163,7 +163,9 @@ def one_registry() -> Iterator[None]:
     make = functools.cache(registration.ONNXRegistry.from_torchlib)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registration.ONNXRegistry, "from_torchlib", staticmethod(make))
-        if hasattr(utils, "_materialize_cpp_cia_ops"):  # of torch 2.9 and later: all operators, for each namespace
+        if hasattr(
+            utils, "_materialize_cpp_cia_ops"
+        ):  # of torch 2.9 and later: all operators, for each namespace
             patch.setattr(utils, "_materialize_cpp_cia_ops", functools.cache(utils._materialize_cpp_cia_ops))
         yield
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FAILED, NO_TESTS = 1, 5  # exit codes of pytest
+QUICK = ("-p", "no:logging")  # its handlers take a third of the time of a short test
 
 
 #: Processor seconds of slow files, so that all parts take about as long; printed by
@@ -105,14 +106,58 @@ SECONDS: dict[str, float] = {
 }
 USUAL = 0.5  # processor seconds assumed for any other file
 
+#: Files of one process, which share what takes seconds: the imports and tables of torch's compiler and exporter, and
+#: the small networks that are trained for tests of compression.
+TOGETHER: tuple[tuple[str, ...], ...] = (
+    (
+        "tests/bayes/test_bayes_layers_copies.py",
+        "tests/bayes/test_bayes_layout.py",
+        "tests/bayes/test_bayes_threads.py",
+        "tests/bayes/test_moments_dependence.py",
+        "tests/bayes/test_moments_networks.py",
+        "tests/benchmarks/test_one_pass.py",
+        "tests/cli/test_cli_convert.py",
+        "tests/cli/test_cli_deploy.py",
+        "tests/cli/test_cli_json.py",
+        "tests/deploy/test_deploy_arguments.py",
+        "tests/deploy/test_deploy_denormals.py",
+        "tests/deploy/test_deploy_files.py",
+        "tests/deploy/test_deploy_float_types.py",
+        "tests/deploy/test_deploy_int8.py",
+        "tests/deploy/test_deploy_onnx.py",
+        "tests/deploy/test_deploy_positions.py",
+        "tests/deploy/test_deploy_remote.py",
+        "tests/deploy/test_deploy_use.py",
+        "tests/model/test_training_checkpoint_weights.py",
+        "tests/sparse/test_sparse_ops.py",
+        "tests/sparse/test_sparse_pattern.py",
+        "tests/test_docs.py",
+    ),
+    (
+        "tests/cli/test_cli_compress.py",
+        "tests/compression/test_compress.py",
+        "tests/compression/test_compress_factorize.py",
+        "tests/compression/test_compress_finetune.py",
+        "tests/methods/test_methods_compression.py",
+    ),
+)
+_GROUP = {name: number for number, group in enumerate(TOGETHER) for name in group}
+
 
 def share(files: Sequence[str], number: int, parts: int) -> set[str]:
-    """The files of part ``number``, from 1: the slowest first, each assigned to the part with the least work."""
+    """The files of part ``number``, from 1: the slowest first, each assigned to the part with the least work.
+
+    Files of one group of :data:`TOGETHER` count as one.
+    """
+    groups: dict[str | int, set[str]] = {}
+    for name in set(files):
+        groups.setdefault(_GROUP.get(name, name), set()).add(name)
+    seconds = {key: sum(SECONDS.get(name, USUAL) for name in group) for key, group in groups.items()}
     loads, shares = [0.0] * parts, [set[str]() for _ in range(parts)]
-    for name in sorted(set(files), key=lambda name: (-SECONDS.get(name, USUAL), name)):
+    for key in sorted(groups, key=lambda key: (-seconds[key], min(groups[key]))):
         least = loads.index(min(loads))
-        loads[least] += SECONDS.get(name, USUAL)
-        shares[least].add(name)
+        loads[least] += seconds[key]
+        shares[least] |= groups[key]
     return shares[number - 1]
 
 
@@ -125,7 +170,7 @@ def run(parts: int, arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="szilard-tests-") as folder:
         started = []
         for number in range(1, parts + 1):
-            command = [sys.executable, "-m", "pytest", "--part", f"{number}/{parts}", *arguments]
+            command = [sys.executable, "-m", "pytest", "--part", f"{number}/{parts}", *QUICK, *arguments]
             if number == 1:
                 started.append((subprocess.Popen(command, cwd=ROOT, env=environment), None))
                 continue

@@ -39,7 +39,6 @@ from szilard.file.limits import MOST_RECORDS
 from szilard.file.names import DICTIONARY
 
 
-
 def zeros(count):
     """A deflate stream of ``count`` zero bytes: that of one MiB, which refers to nothing before it, repeated."""
     coder = zlib.compressobj(9, zlib.DEFLATED, -15)
