@@ -27,8 +27,8 @@ TIMINGS = {"seconds", "seconds_per_step", "peak_bytes"}
 def digits() -> DataSet:
     """Few inputs of each part, because most of the time of a short run is that of its evaluation."""
     every = data.load("digits", n_train=48)
-    valid, test = (Split(part.x[:100], part.y[:100]) for part in (every.valid, every.test))
-    return replace(every, valid=valid, test=test, ood=every.ood[:100])
+    few = {name: getattr(every, name) for name in ("valid", "test", "ood")}
+    return replace(every, **{name: Split(part.x[:100], part.y[:100]) for name, part in few.items()})
 
 
 @pytest.fixture(scope="module")
