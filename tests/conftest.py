@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from szilard import SzilardError
 from szilard.cli import deployment_summary
 from szilard.compression import Distil, imagine
+from szilard.cost.latency import latencies
 from szilard.data import ood
 from szilard.metrics import confidence_intervals
 
@@ -136,7 +137,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_work(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What takes most of the time of small runs and compressions: plots, bootstrap samples, and training for a file.
+    """What takes most of the time of small runs, compressions and deployments is left out or shortened.
 
     A file marked ``pictures`` draws plots (of the modules that the mark names, or all), and one marked ``intervals``
     takes all bootstrap samples; a test that uses ``usual_steps`` takes all steps.
@@ -150,7 +151,10 @@ def _short_work(request: pytest.FixtureRequest) -> Iterator[None]:
         if request.node.get_closest_marker("intervals") is None:
             patch.setattr(confidence_intervals, "_DRAWS", confidence_intervals._DRAWS // 5)
         patch.setattr(ood, "_photographs", _photographs)
-        patch.setattr(deployment_summary, "_BUDGET", 0.02)  # of the speed that `szilard deploy` prints
+        # The speed that `szilard deploy` prints takes a second a network; its figures cannot be checked.
+        patch.setattr(deployment_summary, "_BUDGET", 0.02)
+        quick = functools.partial(latencies, warm_up=0.005, turn=0.002, least_rounds=3)
+        patch.setattr(deployment_summary, "latencies", quick)
         yield
 
 
