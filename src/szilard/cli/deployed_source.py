@@ -32,6 +32,7 @@ class Source:
         validation: inputs of the validation split in the units of the data, or None.
         variance_factor: of the variance of the outputs in one pass; of an ensemble one for each member, too.
         image_range: lowest and highest value of the training images.
+        fill: of each feature, what stands for a missing cell; empty if training refused them or left them out.
     """
 
     networks: tuple[nn.Module, ...]
@@ -48,6 +49,7 @@ class Source:
     validation: Tensor | None = None
     variance_factor: float | tuple[float, ...] = 1.0
     image_range: Range = image_range.UNIT
+    fill: tuple[float, ...] = ()
 
     @property
     def normalises(self) -> bool:
@@ -72,6 +74,8 @@ class Source:
             "task": self.name,
             "inputs": inputs,
             "features": json.dumps(self.features),
+            "fill": json.dumps(self.fill),
+            "target": json.dumps([] if self.targets is None else self.targets.names),
             "method": self.method,
         }
         return {key: value for key, value in found.items() if value not in ("", "[]")}

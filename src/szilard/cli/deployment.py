@@ -159,8 +159,15 @@ def _of_saved(found: SavedNetwork, examples: Tensor, split: str, validation: Ten
         examples, split, found.method.calibration, Units(found.shift, found.scale, tuple(found.feature_names)),
         Units(found.target_shift, found.target_scale, _target_names(found)) if in_units else None,
         tuple(found.classes or found.targets), tuple(found.feature_names), found.task, found.method.name,
-        validation, image_range=found.image_range,
+        validation, image_range=found.image_range, fill=_fill(found),
     )  # fmt: skip
+
+
+def _fill(found: SavedNetwork) -> tuple[float, ...]:
+    """What training put in place of missing cells: the mean of each feature, which is its shift."""
+    if found.reading is None or found.reading.missing != "mean":
+        return ()
+    return tuple(found.shift.double().flatten().tolist())
 
 
 def _target_names(found: SavedNetwork) -> tuple[str, ...]:

@@ -157,7 +157,8 @@ def check_example(network: nn.Module, example: Any) -> None:
         SzilardError: they are no tensor, empty, or of a floating type that the network does not take.
     """
     if not isinstance(example, Tensor) or example.dim() < 1 or not len(example):
-        raise SzilardError("example must be a tensor [B, ...] with at least one input")
+        kind = list(example.shape) if isinstance(example, Tensor) else type(example)
+        raise SzilardError(f"example must be a torch.Tensor [B, ...] with at least one input, not {kind}")
     wanted = float_type(network)
     if example.is_floating_point() and example.dtype != wanted:
         names = [str(dtype).removeprefix("torch.") for dtype in (example.dtype, wanted)]

@@ -90,7 +90,7 @@ def deploy(
         source = deployed_shrunken.without_dead_units(source, options, notify)
         source, beside_draws = deployed_uncertainty.matched(source, options, match_draws)
         compiled = deployment.compiled(source, options, out)
-        uncertainty = deployed_uncertainty.figures(source, beside_draws)
+        uncertainty = deployed_uncertainty.figures(source, beside_draws, match_draws)
         compared = deployed_uncertainty.without_notice(compiled) if uncertainty else compiled
         figures = deployment_summary.figures(compared, source, options, files, out, device) | uncertainty
     if json:
