@@ -36,7 +36,7 @@ class Deterministic(Method):
             that of multiply-adds), or ``"global"`` (the largest pretrained weights of all layers).
         dense_stem: leave the first layer dense if it is a convolution.
         pattern: in which units weights exist: ``"unstructured"``, blocks such as ``"block32"``, ``"neuron"``, n of m
-            columns such as ``"2:4"`` (at density n/m), or ``"fan-in"``.
+            columns such as ``"2:4"`` (which sets density and allocation by name), or ``"fan-in"``.
         growth_batches: batches over which the growth gradient is averaged.
         every: optimiser steps between two moves of the support.
         fraction: fraction of the entries that the first move replaces, decayed along a cosine. 0 is a static mask.

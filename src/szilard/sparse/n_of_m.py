@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,16 +45,21 @@ class NOfM(Pattern):
     def name(self) -> str:  # type: ignore[override]
         return f"{self.n}:{self.m}"
 
+    def implied(self) -> dict[str, Any]:
+        return {"density": self.n / self.m, "allocation": "uniform"}
+
     def check_options(self, density: float, allocation: str) -> None:
+        wrong, right = [], []
         if abs(density * self.m / self.n - 1) > _SAME:
-            raise SzilardError(
-                f"the pattern {self.name} keeps {self.n / self.m:.4g} of the entries of every weight, not "
-                f"{density:g}; give density={self.n / self.m:.4g}"
-            )
+            wrong.append(f"density cannot be {density:g}")
+            right.append(f"density={self.n / self.m:.4g}")
         if allocation != "uniform":
+            wrong.append(f"allocation cannot be {allocation!r}")
+            right.append("allocation='uniform'")
+        if wrong:
             raise SzilardError(
-                f"the pattern {self.name} has the same density in every weight, so allocation cannot be "
-                f"{allocation!r}; give allocation='uniform'"
+                f"the pattern {self.name} keeps {self.n / self.m:.4g} of the entries of every weight, so "
+                f"{' and '.join(wrong)}; give {' and '.join(right)}"
             )
 
     def unfit(self, shape: Sequence[int]) -> str:

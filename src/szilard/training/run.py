@@ -161,7 +161,10 @@ def complete(settings: Settings, data: DataSet) -> Settings:
         for key in ("seed", "total_steps"):
             if key in given:
                 raise SzilardError(f"{key} of method {name} is set by the run; leave it out, or set --seed")
-    options = {name: _defaults(name) | given for name, given in settings.methods.items()}
+    options = {
+        name: _defaults(name) | methods.implied(name, given) | given
+        for name, given in settings.methods.items()
+    }
     return replace(settings, fit=fit, methods=options)
 
 
