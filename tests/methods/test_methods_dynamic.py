@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from itertools import islice, pairwise
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from szilard import bayes, cost, methods
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
 
 STEPS = 40
 #: Every method below, with moves frequent enough for a short run.
@@ -176,3 +177,38 @@ def test_training_flops_follow_the_number_of_entries():
 def test_invalid_options_are_refused(name, options, message):
     with pytest.raises(SzilardError, match=message):
         methods.make(name, 100, **options)
+
+
+def images():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(24, 3)
+    )
+
+
+@pytest.mark.parametrize("stem", [True, False])
+@pytest.mark.parametrize(("name", "initial"), [("gradual", 1.0), ("granet", 1.0), ("granet", 0.5)])
+def test_a_dense_stem_is_not_pruned(name, initial, stem):
+    method = methods.make(
+        name, 200, density=0.1, initial_density=initial, dense_stem=stem, every=2, total_steps=40
+    )
+    network = method.prepare(images()).train()
+    optimizer = method.optimizer(network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SzilardWarning)
+        for x, y in islice(batches(), 40):
+            method.loss(network, x[:, :1].expand(-1, 36).reshape(-1, 1, 6, 6), y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            method.after_step(network, optimizer)
+        method.finish(network, [])
+    first, *rest = bayes.weights(network).values()
+    found = bayes.density(network)
+    assert first.stem == stem
+    if stem:
+        assert first.support.is_full
+        assert (found.stem, found.converted) == (54, 324 + 72)
+        assert sum(weight.support.nnz for weight in rest) == found.existing == round(0.1 * 396)
+    else:
+        assert not first.support.is_full
+        assert (found.stem, found.existing, found.converted) == (0, 45, 450)

@@ -42,6 +42,7 @@ def bayesianize(
     allocation: str = "uniform",
     input_shape: Inputs | None = None,
     dense_stem: bool = True,
+    prunes: bool = False,
     pattern: str | Pattern = "unstructured",
     only: Choice = None,
     except_: Choice = None,
@@ -74,6 +75,7 @@ def bayesianize(
         input_shape: shape of one example, as in :func:`szilard.cost.count`, for ``"flops"``.
         dense_stem: leave the first layer dense if it is a convolution (it has few weights, and all features depend on
             it).
+        prunes: entries will be removed in training, so that ``dense_stem`` holds for a density of 1, too.
         pattern: in which units a weight exists: ``"unstructured"``, blocks such as ``"block32"``, ``"neuron"`` (whole
             rows and columns), where the first weight keeps all its inputs and the last one all its outputs, ``"2:4"``
             (n of m consecutive columns, where ``density`` must be n/m) or ``"fan-in"`` (as many entries in every row).
@@ -118,7 +120,7 @@ def bayesianize(
     alone = len(found) == 1  # then the density is meant for this weight
     stem = (
         dense_stem
-        and density < 1
+        and (density < 1 or prunes)
         and found[0].how == "convolution"
         and not alone
         and is_first(network, found[0].module)

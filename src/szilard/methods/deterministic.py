@@ -98,8 +98,12 @@ class Deterministic(Method):
             return network
         return self._on_supports(network, self.density)
 
-    def _on_supports(self, network: nn.Module, density: float) -> nn.Module:
-        """A network of point weights on supports of this density, by the method's options."""
+    def _on_supports(self, network: nn.Module, density: float, *, prunes: bool = False) -> nn.Module:
+        """A network of point weights on supports of this density, by the method's options.
+
+        Args:
+            prunes: whether the density falls in training.
+        """
         return bayes.bayesianize(
             network,
             density,
@@ -108,6 +112,7 @@ class Deterministic(Method):
             allocation=self.allocation,
             input_shape=self.input_shape,
             dense_stem=self.dense_stem,
+            prunes=prunes,
             pattern=self.pattern,
             seed=self.seed,
             **self._which(),
