@@ -50,6 +50,12 @@ def test_a_support_is_counted_by_its_memory(rows, cols, data):
     assert cost.bytes_moved == weights + 4 * (cols + rows) + 4 * (rows + rows)
 
 
+def test_stored_entries_count_whatever_their_values():
+    layer = nn.Linear(3, 2)
+    nn.init.zeros_(layer.weight)
+    assert count(layer, (3,)).nonzeros == 8
+
+
 @given(
     groups=st.integers(1, 3),
     into=st.integers(1, 3),

@@ -17,7 +17,7 @@ from szilard.cost.record import Cost
 
 
 def count(network: nn.Module, input_shape: Inputs) -> Cost:
-    """Parameters, non-zeros, bits, and the MACs and bytes of one inference of one example.
+    """Parameters, stored entries, bits, and the MACs and bytes of one inference of one example.
 
     The network runs in eval mode on zeros of ``[1, *input_shape]``; it is not changed. MACs are half the
     FLOPs of ``torch.utils.flop_counter`` (a multiply-add is two), which counts matrix products, convolutions and the

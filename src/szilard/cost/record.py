@@ -23,7 +23,7 @@ class Cost:
 
     Attributes:
         parameters: number of entries of the dense architecture's weights, biases and other parameters.
-        nonzeros: number of existing entries.
+        nonzeros: number of entries that exist: all of dense tensors, and those of supports. Their values can be zero.
         bits: size of the state dict in memory: values (means and log σ) and int32 indices.
         macs: multiply-adds of one inference of one example with the mean network; existing entries only.
         bytes_moved: bytes of one inference of one example: weights and indices once, each layer's input and output.
