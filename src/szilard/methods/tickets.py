@@ -185,6 +185,11 @@ class Tickets(Resizing, Method):
         return Ticket(network, {**self._rewound, **indices})
 
     def state_dict(self) -> dict[str, Any]:
+        """As of every method, with all values of the rewind step.
+
+        They stay after the last level, too: the ticket of a finished run is read from them, and ``elastic-ticket``
+        with a random mask needs those of all places, not of the ticket's alone.
+        """
         return {**super().state_dict(), "rewind": dict(self._rewound)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
