@@ -366,8 +366,3 @@ def test_explored_entries_that_are_no_support_are_refused():
 def test_invalid_options_are_refused(options, message):
     with pytest.raises(SzilardError, match=message):
         start(**options)
-
-
-def test_several_processes_are_refused():
-    with pytest.raises(SzilardError, match="several processes cannot share"):
-        methods.TopKAST(200).check_run(10, 2)
