@@ -95,8 +95,8 @@ class FreeTickets(Static):
         if self.total_steps is not None:
             self.phases.check(self.total_steps)
 
-    def check_run(self, total_steps: int, processes: int) -> None:
-        super().check_run(total_steps, processes)
+    def check_run(self, total_steps: int, processes: int, batch_size: int) -> None:
+        super().check_run(total_steps, processes, batch_size)
         self.phases.check(total_steps)
 
     def prepare(

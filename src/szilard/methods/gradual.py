@@ -85,8 +85,8 @@ class GradualPruning(Resizing, Deterministic):
             self.budget = replace(self.budget, every=every)
             self.moves.schedule = replace(self.moves.schedule, every=every)
 
-    def check_run(self, total_steps: int, processes: int) -> None:
-        super().check_run(total_steps, processes)
+    def check_run(self, total_steps: int, processes: int, batch_size: int) -> None:
+        super().check_run(total_steps, processes, batch_size)
         self._settle(total_steps)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

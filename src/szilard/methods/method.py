@@ -220,7 +220,7 @@ class Method(Predicting):
         if self.total_steps is None and training:
             self.total_steps = _DEFAULT_EPOCHS * math.ceil(self.n_data / max(1, inputs.count(x)))
         if training and self._losses == self.step == 0 and self.total_steps is not None:
-            self.check_run(self.total_steps, processes())
+            self.check_run(self.total_steps, processes(), max(1, inputs.count(x)))
             short_runs.warn(self, network, self.total_steps)
         self._reset_noise(network)
         self._before_forward(network)

@@ -102,8 +102,8 @@ class Tickets(Resizing, Method):
         checks.reachable(self.density, len(weights), dense_entries(weights))
         return network
 
-    def check_run(self, total_steps: int, processes: int) -> None:
-        super().check_run(total_steps, processes)
+    def check_run(self, total_steps: int, processes: int, batch_size: int) -> None:
+        super().check_run(total_steps, processes, batch_size)
         self.budget.check(total_steps)
 
     def anneal(self, optimizer: torch.optim.Optimizer) -> None:

@@ -41,10 +41,13 @@ class TrainingState:
         self._losses = 0  # training losses since the last step: each has its own noise
         self._trained = False  # since it was made or its state was loaded
 
-    def check_run(self, total_steps: int, processes: int) -> None:
+    def check_run(self, total_steps: int, processes: int, batch_size: int) -> None:
         """Raise if it cannot train for this number of steps or in this number of processes.
 
         The first loss calls it, and :func:`szilard.fit` before it writes a file.
+
+        Args:
+            batch_size: examples in the first batch of one process.
         """
 
     def anneal(self, optimizer: torch.optim.Optimizer) -> None:
