@@ -12,6 +12,7 @@ from torch import nn
 from szilard import bayes
 from szilard.cost import Cost, Stopwatch, count, joules, training_flops
 from szilard.errors import SzilardError
+from szilard.sparse import Support
 
 
 class FakeWeight(nn.Module):
@@ -19,10 +20,7 @@ class FakeWeight(nn.Module):
 
     def __init__(self, rows, cols, nnz):
         super().__init__()
-        self.support = nn.Module()
-        self.support.nnz, self.support.shape = nnz, (rows, cols)
-        self.support.register_buffer("crow", torch.zeros(rows + 1, dtype=torch.int32))
-        self.support.register_buffer("col", torch.zeros(nnz, dtype=torch.int32))
+        self.support = Support.random((rows, cols), nnz, torch.Generator().manual_seed(0))
         self.mean = nn.Parameter(torch.zeros(nnz))
         self.log_std = nn.Parameter(torch.zeros(nnz))
 

@@ -94,6 +94,10 @@ class NOfM(Pattern):
         expected = torch.arange(support.nnz, device=group.device) // self.n
         return "" if torch.equal(group, expected) else wrong
 
+    def index_bits(self, support: Entries) -> int:
+        """The place of each entry within its group, such as two bits for 2:4."""
+        return support.nnz * (self.m - 1).bit_length()
+
     def _check(self, shape: Sequence[int], nnz: int) -> None:
         """Raise unless a weight of ``shape`` can have ``nnz`` entries of this pattern."""
         if why := self.unfit(shape):

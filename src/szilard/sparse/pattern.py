@@ -97,6 +97,10 @@ class Pattern:
         """Coarse index that products of this pattern need, by name; cached by the support, never saved."""
         return {}
 
+    def index_bits(self, support: Entries) -> int:
+        """Bits of the int32 numbers that say which entries of a support exist: here CSR, a column for each entry."""
+        return 32 * (support.rows + 1 + support.nnz)
+
 
 @dataclass(frozen=True)
 class Unstructured(Pattern):
