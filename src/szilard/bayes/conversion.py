@@ -130,7 +130,7 @@ def bayesianize(
     made[0][0].stem = stem
     failed = convert_modules(network, found, made, Noise(seed))
     if not stored and not any(parameter.is_meta for parameter in network.parameters()):
-        _warn_left_dense(left + failed, total, density == 1 and point)
+        _warn_left_dense(left + failed, total, density == 1 and point, point)
         _warn_dense_products(network, density)
     fuse_rectifiers(network)
     if density < 1:
@@ -224,7 +224,7 @@ def _warn_dense_products(network: nn.Module, density: float) -> None:
         )
 
 
-def _warn_left_dense(left: list[LeftDense], total: int, nothing_asked: bool) -> None:
+def _warn_left_dense(left: list[LeftDense], total: int, nothing_asked: bool, point: bool) -> None:
     """Warn about weights that stay dense without being excluded."""
     if not left or nothing_asked:
         return
@@ -237,7 +237,7 @@ def _warn_left_dense(left: list[LeftDense], total: int, nothing_asked: bool) -> 
         f"name {them} in matrices= to convert {them}, or in except_=" if alone else f"name {them} in except_="
     )
     warnings.warn(
-        f"{', '.join(names)}{more} {stay} dense and without uncertainty, {numbers:,} of the network's {total:,} "
+        f"{', '.join(names)}{more} {stay} dense{'' if point else ' and without uncertainty'}, {numbers:,} of the network's {total:,} "
         f"weights ({numbers / max(total, 1):.0%}); {advice} to leave {them} so without this warning",
         SzilardWarning,
         stacklevel=3,

@@ -56,7 +56,7 @@ def names() -> list[str]:
     return list(_METHODS)
 
 
-def make(name: str, n_data: int, **options_given: Any) -> Method:
+def make(name: str, /, n_data: int, **options_given: Any) -> Method:
     """Create a method by name, with the options of its class.
 
     A pattern n:m sets the density n/m and the uniform allocation where these are not given.

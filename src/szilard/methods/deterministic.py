@@ -15,7 +15,7 @@ from szilard.methods.method import Method
 from szilard.methods.stored_supports import match_supports
 from szilard.sparse import check_density, make_pattern
 from szilard.sparse.patterns import checked_pattern
-from szilard.topology.moves import GrowthFactory, Moves, Optimizers
+from szilard.topology.moves import POINT_GROWTHS, GrowthFactory, Moves, Optimizers
 from szilard.topology.schedule import Schedule
 
 #: Options of all methods that change nothing in this one, with their usual values.
@@ -81,7 +81,7 @@ class Deterministic(Method):
         self.allocation, self.dense_stem = allocation, dense_stem
         self.pattern = checked_pattern(pattern, density, allocation).name
         schedule = Schedule(every, fraction, end, last)
-        self.moves = Moves(schedule, "magnitude", growth_batches, growth, self.seed)
+        self.moves = Moves(schedule, "magnitude", growth_batches, growth, self.seed, POINT_GROWTHS)
 
     @property
     def converts(self) -> bool:  # type: ignore[override]

@@ -21,7 +21,7 @@ from szilard.methods.method import Method
 from szilard.methods.mixture import Mixture
 from szilard.metrics import Predictive
 from szilard.networks.ensemble import Ensemble, ensemble_in
-from szilard.topology.moves import Moves, Optimizers
+from szilard.topology.moves import POINT_GROWTHS, Moves, Optimizers
 from szilard.topology.refinements import Refinements
 
 
@@ -91,7 +91,9 @@ class FreeTickets(Static):
         self.members, self.exploration, self.escape = members, exploration, escape
         self.refinement_lr = refinement_lr
         self.phases = Refinements(every, fraction, end, last, members, exploration, escape)
-        self.moves = Moves(self.phases, "magnitude", growth_batches, self.moves.growth, self.seed)
+        self.moves = Moves(
+            self.phases, "magnitude", growth_batches, self.moves.growth, self.seed, POINT_GROWTHS
+        )
         if self.total_steps is not None:
             self.phases.check(self.total_steps)
 

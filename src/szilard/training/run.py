@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
+#: Arguments of methods that other options decide.
+_SET_BY_RUN = {"seed": "--seed", "total_steps": "--epochs", "n_data": "--n-train"}
+
+
 def run(
     settings: Settings,
     out: Path,
@@ -160,9 +164,9 @@ def complete(settings: Settings, data: DataSet) -> Settings:
     if not settings.methods:
         raise SzilardError("there is no method to train; name one, for instance --method ssvi")
     for name, given in settings.methods.items():
-        for key in ("seed", "total_steps"):
+        for key, option in _SET_BY_RUN.items():
             if key in given:
-                raise SzilardError(f"{key} of method {name} is set by the run; leave it out, or set --seed")
+                raise SzilardError(f"{key} of method {name} is set by the run; leave it out, or set {option}")
     options = {
         name: _defaults(name) | methods.implied(name, given) | given
         for name, given in settings.methods.items()
