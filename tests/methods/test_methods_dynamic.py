@@ -12,6 +12,7 @@ from torch import nn
 
 from szilard import bayes, cost, methods
 from szilard.errors import SzilardError, SzilardWarning
+from szilard.training import total_cost
 
 STEPS = 40
 #: Every method below, with moves frequent enough for a short run.
@@ -151,6 +152,19 @@ def test_random_growth_computes_no_dense_gradient():
         train(method, network, made, STEPS)
         counted[name] = method.moves.gradient_steps(STEPS, STEPS)
     assert counted == {"set": 0, "rigl": 7}  # before the steps 4, 8, ..., 28 of 30
+
+
+def test_training_flops_count_the_examples_of_each_growth_batch():
+    method = methods.make("rigl", 39, density=0.2, every=4, end=1.0, total_steps=13)
+    network = method.prepare(plain())
+    method.step = 12
+    spent = total_cost.of_run(network, (12,), method, batches=[16, 16, 7], seconds=1.0, peak_bytes=0)
+    # moves after 4, 8 and 12 steps: the first, second and third batch of an epoch
+    known = cost.training_flops(network, (12,), examples=4 * 39, growth_examples=16 + 16 + 7)
+    assert spent.train_flops == known
+    method.step = 8
+    spent = total_cost.of_run(network, (12,), method, batches=[16, 16, 7], seconds=1.0, peak_bytes=0)
+    assert spent.train_flops == cost.training_flops(network, (12,), examples=2 * 39 + 32, growth_examples=32)
 
 
 def test_training_flops_follow_the_number_of_entries():

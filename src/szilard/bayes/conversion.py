@@ -236,8 +236,9 @@ def _warn_left_dense(left: list[LeftDense], total: int, nothing_asked: bool, poi
     advice = (
         f"name {them} in matrices= to convert {them}, or in except_=" if alone else f"name {them} in except_="
     )
+    how = "dense" if point else "dense and without uncertainty"
     warnings.warn(
-        f"{', '.join(names)}{more} {stay} dense{'' if point else ' and without uncertainty'}, {numbers:,} of the network's {total:,} "
+        f"{', '.join(names)}{more} {stay} {how}, {numbers:,} of the network's {total:,} "
         f"weights ({numbers / max(total, 1):.0%}); {advice} to leave {them} so without this warning",
         SzilardWarning,
         stacklevel=3,

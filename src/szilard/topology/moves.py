@@ -140,6 +140,16 @@ class Moves:
         """How many of the first ``steps`` steps computed a dense weight gradient."""
         return sum(self._collects(step, total) for step in range(steps))
 
+    def gradient_examples(self, batches: Sequence[int], steps: int, total: int) -> int:
+        """How many examples these steps had together.
+
+        Args:
+            batches: examples in each batch of an epoch.
+            steps: how many first steps.
+            total: of the whole training.
+        """
+        return sum(batches[step % len(batches)] for step in range(steps) if self._collects(step, total))
+
     def _hears(self, weight: Weight) -> bool:
         """Whether a weight takes part: a full one has nowhere to grow, and a frozen one keeps its entries."""
         return weight.mean.requires_grad and not weight.support.is_full

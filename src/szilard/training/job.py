@@ -235,12 +235,11 @@ class Job:
         test, predictive, elsewhere = evaluate.judge(
             method, network, data, data.test, samples=self.samples, seed=seed
         )
-        world = self.fabric.world_size
         cost = total_cost.of_run(
             network,
             data.input_shape,
             method,
-            examples=self.plan.epochs * world * -(-len(data.train) // world),
+            batches=[size * self.fabric.world_size for size in self._batches],
             seconds=history[-1]["seconds"],
             peak_bytes=peak_bytes,
         )
