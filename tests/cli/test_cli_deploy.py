@@ -78,6 +78,7 @@ def test_classes_with_uncertainty(digits, tmp_path):
     assert typed.code == 0, typed.output
     assert "moments (mean and variance in one pass)" in typed.stdout
     assert "inputs of the test split" in typed.stdout
+    assert "this is the one of ssvi; choose another with --method" in " ".join(typed.output.split())
     loaded = data.load("digits", n_train=100)
     x = loaded.raw(loaded.test.x)[:40].numpy()
     found = answers(tmp_path / "digits.onnx", x)
