@@ -9,6 +9,7 @@ from torch import nn
 import szilard
 from szilard import SzilardError, SzilardWarning, deploy
 from szilard.deploy import Units, checking
+from szilard.deploy.uncertainty import OfQuantities
 from szilard.likelihood import Gaussian, NoisyGaussian
 
 
@@ -199,3 +200,17 @@ def test_squares_of_a_unit_that_leave_float32(network, scale):
             network, torch.zeros(2, 3), backend="eager", task=NoisyGaussian(outputs=2),
             targets=Units(0.0, torch.tensor([1.0, scale]), ("a", "b")),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", ["learned noise", "known noise", "one target"])
+def test_the_answer_of_a_point_is_that_of_one_draw(rule):
+    made = {
+        "learned noise": OfQuantities(2, units=Y),
+        "known noise": OfQuantities(4, torch.tensor([0.5, 1.0, 1.5, 2.0])),
+        "one target": OfQuantities(1, torch.tensor(0.5), Units(3.0, 2.0)),
+    }[rule]
+    output = torch.randn(5, 1 if rule == "one target" else 4, generator=torch.Generator().manual_seed(2))
+    found, wanted = made.of_point(output), made.of_draws(output.unsqueeze(0))
+    for name in found._fields:
+        torch.testing.assert_close(getattr(found, name), getattr(wanted, name), rtol=0, atol=0)
+    assert not found.epistemic.any()
