@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from szilard.data.image_range import Range
 from szilard.deploy import arguments, backends, checking
 from szilard.deploy.backends import Backend, Job, Run
 from szilard.deploy.compiled import Compiled
@@ -55,6 +56,7 @@ def compile(
     threads: int = 1,
     path: Path | str | None = None,
     labels: Sequence[str] = (),
+    image_range: Range | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Compiled:
     """Compile a network into a function that returns an answer, its aleatoric and its epistemic uncertainty.
@@ -80,6 +82,8 @@ def compile(
         threads: of the runtime.
         path: file to write, for backends that write one. It is written only if all is well.
         labels: names of classes or targets.
+        image_range: lowest and highest value of the training images, in the units of the inputs. The function refuses
+            images in other units, as for a run; a file records the range, which other runtimes do not check.
         metadata: text that goes into the file.
 
     Returns:
@@ -118,6 +122,7 @@ def compile(
         names_of_labels,
         metadata or {},
         factors,
+        arguments.check_image_range(image_range, example),
     ).entries()
     kind = backends.kind(names[0])
     file = arguments.path_of(path, kind.suffix, kind.name)
@@ -138,6 +143,7 @@ def compile(
         checks_inputs=chosen.checks_inputs,
         metadata=description,
         difference=worst,
+        image_range=image_range,
     )
 
 
