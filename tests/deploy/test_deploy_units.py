@@ -214,3 +214,22 @@ def test_the_answer_of_a_point_is_that_of_one_draw(rule):
     for name in found._fields:
         torch.testing.assert_close(getattr(found, name), getattr(wanted, name), rtol=0, atol=0)
     assert not found.epistemic.any()
+
+
+@pytest.mark.parametrize("deviation", [2e5, 4e6])
+def test_milliseconds_since_1970_are_refused_or_warned_of(network, deviation):
+    """float32 has steps of 131,072 there."""
+    units = Units(torch.tensor([0.0, 1.7e12, 50.0]), torch.tensor([1.0, deviation, 3.0]), ("a", "when", "b"))
+    x = torch.tensor([0.0, 1.7e12, 50.0]).expand(2, 3)
+    arguments = {"backend": "eager", "task": NoisyGaussian(outputs=2), "inputs": units}
+    sentence = r"^input 'when' has values near 1.7e\+12 with a deviation of .*float32 has steps of 1.31e\+05, so that "
+    if deviation < 1e6:
+        with pytest.raises(
+            SzilardError, match=f"{sentence}a compiled network cannot tell its .*; subtract a constant"
+        ):
+            deploy.compile(network, x, **arguments)
+    else:
+        with pytest.warns(
+            SzilardWarning, match=f"{sentence}the compiled network rounds its .*; subtract a constant"
+        ):
+            deploy.compile(network, x, **arguments)

@@ -25,7 +25,7 @@ from szilard.deploy.graph import (
 from szilard.deploy.lowered import as_point
 from szilard.deploy.rules import rule_of
 from szilard.deploy.uncertainty import Rule
-from szilard.deploy.units import Standardise, Units, warn_of_steps
+from szilard.deploy.units import Standardise, Units, check_steps
 from szilard.errors import SzilardError, first_line
 from szilard.likelihood import Likelihood
 from szilard.likelihood.targets import TaskName
@@ -91,14 +91,15 @@ def compile(
 
     Raises:
         SzilardError: a network in training mode, an operation without a rule or that the backend does not know, a
-            backend that is not installed, or one whose outputs differ from those of PyTorch by more than
-            0.001 of their size.
+            backend that is not installed, inputs whose values float32 cannot tell apart, or outputs that differ from
+            those of PyTorch by more than 0.001 of their size.
     """
     members = arguments.members_of(network)
     mode = arguments.mode_for(members, mode, samples)
     arguments.check_numbers(samples=samples, batch=batch, threads=threads)
     arguments.warn_of_one_draw(samples)
     arguments.check_units(inputs=inputs, targets=targets)
+    check_steps(inputs, targets)
     factors = arguments.factors_of(variance_factor, members, mode)
     arguments.check_example(members[0], example)
     names = _names(backend, path)
@@ -107,7 +108,6 @@ def compile(
         graph = _graph(members, rule, mode, samples or DRAWS, seed, factors).eval()
         if inputs is not None and not inputs.trivial:
             graph.inputs = Standardise(inputs)
-        warn_of_steps(inputs, targets)
         size = batch if batch is not None or graph.dynamic else len(example)
         shown = checking.some(example, size)
         wanted = _outputs(graph, shown)
