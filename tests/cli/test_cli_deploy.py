@@ -12,7 +12,7 @@ import pytest
 import torch
 from cli_tools import TINY, szilard
 
-from szilard import SzilardWarning, data, deploy
+from szilard import SzilardError, SzilardWarning, data, deploy
 from szilard.bayes import bayesianize
 from szilard.cli import deployment, deployment_summary
 from szilard.methods.one_pass import RatioToDraws
@@ -91,6 +91,10 @@ def test_classes_with_uncertainty(digits, tmp_path):
     assert opened.labels == tuple("0123456789")
     assert opened.metadata["task"] == "classification"
     assert opened.metadata["inputs"] == "float32 [B, 1, 8, 8]: images with values from 0 to 1"
+    assert opened.image_range == (0.0, 1.0)
+    with pytest.raises(SzilardError, match="the training images have values in"):
+        opened(x * 255)
+    assert typed.stdout.count(" in the runtime alone (") == 2
 
 
 def test_values_in_the_units_of_the_table(table, tmp_path, monkeypatch):

@@ -235,7 +235,7 @@ def compiled(source: Source, options: Options, out: Path | None, **changed: Any)
         "backend": options.backend, "mode": options.chosen_mode, "samples": options.samples,
         "seed": options.seed, "batch": options.batch or (1 if fixed else None), "threads": options.threads,
         "task": source.task, "calibration": source.calibration, "inputs": source.inputs, "targets": source.targets,
-        "labels": source.labels, "metadata": source.metadata, "path": out,
+        "labels": source.labels, "image_range": source.range_of_inputs, "metadata": source.metadata, "path": out,
         "variance_factor": source.variance_factor,
     } | changed  # fmt: skip
     if arguments["mode"] in ("point", "samples"):
