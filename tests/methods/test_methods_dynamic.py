@@ -154,6 +154,19 @@ def test_random_growth_computes_no_dense_gradient():
     assert counted == {"set": 0, "rigl": 7}  # before the steps 4, 8, ..., 28 of 30
 
 
+@pytest.mark.parametrize("name", ["static", "set", "itop", "snfs", "ssvi", "sparse-deterministic"])
+def test_these_methods_start_on_the_entries_of_rigl(name):
+    def entries(name, **options):
+        network = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 9, 3), nn.Flatten(), nn.Linear(36, 5)
+        )
+        prepared = methods.make(name, 9, density=0.2, seed=3, **options).prepare(network)
+        return [weight.support.flat().tolist() for weight in bayes.weights(prepared).values()]
+
+    others = {"allocation": "erk", "dense_stem": False} if name in ("ssvi", "sparse-deterministic") else {}
+    assert entries(name, **others) == entries("rigl")
+
+
 def test_training_flops_count_the_examples_of_each_growth_batch():
     method = methods.make("rigl", 39, density=0.2, every=4, end=1.0, total_steps=13)
     network = method.prepare(plain())
