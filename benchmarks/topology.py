@@ -14,6 +14,9 @@
   remaining weights, or as many as lead to 1 % of all; and the controls: a random mask with as many entries in each
   layer, fresh values on the ticket's mask, and one level that removes all. ``ticket_minus_random_mask_pt`` is the
   difference of mean accuracies at 0.8^8 of the weights, ``ticket_minus_random_mask_1percent_pt`` that at 1 %.
+* other tickets: of a posterior, at 1 % (Adam, rate 5e-3); one of 1 % that was found in an MLP with three hidden layers,
+  trained in that with two for the steps of one phase, whose FLOPs and seconds are those of this last training; and an
+  Early-Bird ticket of the MLP with BatchNorm, 1500 steps, in which a tenth of the channels stays.
 * ``mlp_rigl95_step_vs_dense``: seconds of a training step of RigL at 5 % of an MLP 784-1024-1024-10 (batch 128, one
   thread), moves included, over those of a dense step of PyTorch; both in turn in one process.
 * ``erk_flops_match``: forward FLOPs of ResNet-50 with densities of Erdős-Rényi-Kernel over dense ones, at sparsities of
@@ -47,6 +50,7 @@ from szilard.training import total_cost
 from training import sparse_peers
 
 SEEDS, STEPS, BATCH, RATE = 5, 1500, 64, 0.1
+SGD: dict[str, Any] = {"lr": RATE, "optimizer": "sgd"}
 DENSITIES = (0.05, 0.02, 0.01)
 METHODS = ("static", "set", "rigl", "srigl", "itop", "snfs", "topkast", "gradual", "granet", "acdc")
 #: Those that predict with several draws or networks, at the lowest density only.
@@ -71,19 +75,41 @@ Row = dict[str, Any]
 def trained(name: str, density: float, seed: int, part: data.DataSet, steps: int = STEPS) -> Row:
     """Figures of one run on digits; ``name`` "dense" is ordinary training."""
     given = OPTIONS.get(name, {}) | TICKETS.get(name, {})
-    options = {"lr": RATE, "optimizer": "sgd"} | ({} if name == "dense" else {"density": density, **given})
+    options = SGD | ({} if name == "dense" else {"density": density, **given})
     if name in TICKETS:
         options["prune"] = 1 - density ** (1 / LEVELS)
     known = "deterministic" if name == "dense" else "tickets" if name in TICKETS else name
     method = methods.make(known, len(part.train), seed=seed, total_steps=steps, **options)
-    network = method.prepare(
-        networks.build("mlp:256,256", part.input_shape, part.n_outputs, seed=seed)
-    ).train()
+    return figures_of(name, density, method, _mlp("256,256", part, seed), seed, part)
+
+
+def figures_of(
+    name: str, density: float, method: methods.Method, network: nn.Module, seed: int, part: data.DataSet
+) -> Row:
+    """Train a network for all steps of a method, and measure what it costs and predicts."""
+    network = method.prepare(network).train()
+    seconds, alive = train(method, network, seed, part)
+    predictive = method.predict(network.eval(), part.test.x, samples=DRAWS)
+    found = metrics.evaluate(predictive, part.test.y)
+    spent = total_cost.of_run(
+        network, part.input_shape, method, examples=method.step * BATCH, seconds=seconds, peak_bytes=0
+    )
+    return {
+        "method": name, "density": density, "seed": seed, "accuracy": found["accuracy"], "nll": found["nll"],
+        "ece": found["ece"], "train_flops": spent.train_flops, "seconds": seconds,
+        "ever_alive": sum(int(mask.sum()) for mask in alive) / max(1, sum(mask.numel() for mask in alive)),
+    }  # fmt: skip
+
+
+def train(
+    method: methods.Method, network: nn.Module, seed: int, part: data.DataSet
+) -> tuple[float, list[torch.Tensor]]:
+    """Train a prepared network for all steps of a method: seconds, and which entries of each weight ever existed."""
     optimizer = method.optimizer(network)
     current = network.current if isinstance(network, networks.Ensemble) else network
     alive = [weight.support.mask() for _, weight, _ in every_weight(current)]
     seconds = 0.0
-    for x, y in islice(_batches(part, seed), steps):
+    for x, y in islice(_batches(part, seed), method.total_steps):
         started = time.perf_counter()
         method.anneal(optimizer)
         method.loss(network, x, y).backward()
@@ -94,16 +120,11 @@ def trained(name: str, density: float, seed: int, part: data.DataSet, steps: int
         if method.step % 50 == 0:  # the shortest interval of a move divides it
             for mask, (_, weight, _) in zip(alive, every_weight(current), strict=True):
                 mask.logical_or_(weight.support.mask())
-    predictive = method.predict(network.eval(), part.test.x, samples=DRAWS)
-    found = metrics.evaluate(predictive, part.test.y)
-    spent = total_cost.of_run(
-        network, part.input_shape, method, examples=steps * BATCH, seconds=seconds, peak_bytes=0
-    )
-    return {
-        "method": name, "density": density, "seed": seed, "accuracy": found["accuracy"], "nll": found["nll"],
-        "ece": found["ece"], "train_flops": spent.train_flops, "seconds": seconds,
-        "ever_alive": sum(int(mask.sum()) for mask in alive) / max(1, sum(mask.numel() for mask in alive)),
-    }  # fmt: skip
+    return seconds, alive
+
+
+def _mlp(widths: str, part: data.DataSet, seed: int) -> nn.Module:
+    return networks.build(f"mlp:{widths}", part.input_shape, part.n_outputs, seed=seed)
 
 
 def _batches(part: data.DataSet, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -197,6 +218,54 @@ def tickets(density: float, seeds: int, part: data.DataSet, steps: int) -> list[
     return rows
 
 
+def posterior_ticket(seed: int, part: data.DataSet, steps: int) -> Row:
+    """A ticket of Gaussian weights, with ``steps`` for each phase."""
+    method = methods.PosteriorTickets(
+        len(part.train),
+        density=0.01,
+        prune=1 - 0.01 ** (1 / LEVELS),
+        seed=seed,
+        lr=5e-3,
+        total_steps=(LEVELS + 1) * steps,
+    )
+    return figures_of("posterior ticket", 0.01, method, _mlp("256,256", part, seed), seed, part)
+
+
+def elastic_ticket(seed: int, part: data.DataSet, steps: int) -> Row:
+    """A ticket that was found with three hidden layers, trained with two for as many steps as one phase."""
+    finding = methods.Tickets(
+        len(part.train),
+        density=0.01,
+        prune=1 - 0.01 ** (1 / LEVELS),
+        seed=seed,
+        total_steps=(LEVELS + 1) * steps,
+        **SGD,
+    )
+    network = finding.prepare(_mlp("256,256,256", part, seed)).train()
+    train(finding, network, seed, part)
+    method = methods.ElasticTicket(
+        len(part.train), ticket=finding.ticket(network), seed=seed, total_steps=steps, **SGD
+    )
+    name = "elastic ticket of three hidden layers"
+    return figures_of(name, 0.01, method, _mlp("256,256", part, seed), seed, part)
+
+
+def early_bird(seed: int, part: data.DataSet, steps: int) -> Row:
+    """The MLP with BatchNorm, of which a tenth of the channels stays."""
+    method = methods.EarlyBird(len(part.train), prune=0.9, seed=seed, total_steps=steps, **SGD)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers: list[nn.Module] = [nn.Flatten()]
+        for wide in (64, 256):
+            layers += [nn.Linear(wide, 256, bias=False), nn.BatchNorm1d(256), nn.ReLU()]
+        network = nn.Sequential(*layers, nn.Linear(256, 10))
+    return figures_of("early-bird with BatchNorm, channels", 0.1, method, network, seed, part)
+
+
+#: Other kinds of tickets, with the steps of a phase.
+KINDS = (posterior_ticket, elastic_ticket, early_bird)
+
+
 # -- the time of a step ---------------------------------------------------------------------------------------
 
 
@@ -284,6 +353,10 @@ def main() -> None:
     rows += peers(densities[-1], seeds, part, rows[0]["train_flops"])
     for density in TICKET_DENSITIES:
         rows += tickets(density, seeds, part, QUICK_STEPS if arguments.quick else STEPS)
+    for kind in KINDS:
+        phase = QUICK_STEPS if arguments.quick and kind is not early_bird else STEPS
+        rows += [kind(seed, part, phase) for seed in range(seeds)]
+        progress(f"{rows[-1]['method']}: {body(rows)[-1][1]} %")
     print_table(f"digits, {seeds} seeds", COLUMNS, body(rows))
     ratios = {density: erk_ratio(density) for density in ERK}
     found: Row = {

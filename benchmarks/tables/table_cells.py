@@ -282,7 +282,7 @@ def measure(tried: Tried, method: str) -> None:
 
 
 def cost(tried: Tried, method: str) -> None:
-    """The number of non-zeros equals the number of entries in ``network.pt``."""
+    """The number of stored entries equals the number of entries in ``network.pt``."""
     counted = result(tried, METHODS[method])["cost"]
     held = network(tried, "run", METHODS[method])["state_dict"]
     existing = sum(

@@ -8,6 +8,7 @@
 #include "simd.hpp"
 
 #define SZILARD_INLINE inline __attribute__((always_inline))
+#define SZILARD_INLINED __attribute__((always_inline))  // of a lambda
 
 namespace {
 

@@ -11,6 +11,14 @@ struct Gauss {
     vf mean, variance;
 };
 
+// body(i, width) for consecutive vectors of n floats. All but the last have W lanes, which the compiler knows, so that
+// loads and stores of them need no test.
+template <class Body> SZILARD_INLINE void over_vectors(int64_t n, Body &&body) {
+    int64_t i = 0;
+    for (; i + W <= n; i += W) body(i, W);
+    if (i < n) body(i, (int)(n - i));
+}
+
 // The smaller; b if either is NaN.
 inline vf smaller_of(vf a, vf b) {
 #if defined(__AVX512F__)
@@ -94,7 +102,7 @@ inline Roots roots(vf v) {
 inline vf relu(vf x) { return select((vi)(x < 0.0f), vf{}, x); }  // NaN stays NaN
 
 // With z = mean / sqrt(variance), also gives Phi(z).
-inline Gauss relu(Gauss x, vf *upper = nullptr) {
+SZILARD_INLINE Gauss relu(Gauss x, vf *upper = nullptr) {
     const Roots r = roots(x.variance);
     const vf z = x.mean * r.inverse;
     const Tail t = tail(magnitude(z));

@@ -150,7 +150,7 @@ inline void global_average(const Value &in, int64_t planes, Read x, Write y) {
     const float share = 1.0f / (float)n;
     auto mean_of = [&](const float *p) {
         vf all = {};
-        for (int64_t i = 0; i < n; i += W) all += load_first(p + i, (int)smaller(W, n - i));
+        over_vectors(n, [&](int64_t i, int width) SZILARD_INLINED { all += load_first(p + i, width); });
         return sum(all) * share;
     };
     for (int64_t c = 0; c < planes; ++c) {
@@ -161,18 +161,16 @@ inline void global_average(const Value &in, int64_t planes, Read x, Write y) {
 
 // y[i] = f(x[i], ...) for vectors; the first function for moments, the second for numbers.
 template <class Moments, class Plain> inline void each(int64_t n, Write y, Moments &&moments, Plain &&plain) {
-    for (int64_t i = 0; i < n; i += W) {
-        const int width = (int)smaller(W, n - i);
-        if (y.variance) {
-            const Gauss g = moments(i, width);
-            store_first(y.mean + i, g.mean, width);
-            store_first(y.variance + i, g.variance, width);
-        } else {
-            store_first(y.mean + i, plain(i, width), width);
-        }
-    }
+    if (!y.variance)
+        return over_vectors(
+            n, [&](int64_t i, int width) SZILARD_INLINED { store_first(y.mean + i, plain(i, width), width); });
+    over_vectors(n, [&](int64_t i, int width) SZILARD_INLINED {
+        const Gauss g = moments(i, width);
+        store_first(y.mean + i, g.mean, width);
+        store_first(y.variance + i, g.variance, width);
+    });
 }
-inline Gauss gauss(Read x, int64_t i, int width) {
+SZILARD_INLINE Gauss gauss(Read x, int64_t i, int width) {
     return {load_first(x.mean + i, width), x.variance ? load_first(x.variance + i, width) : vf{}};
 }
 

@@ -157,11 +157,10 @@ template <int C, int MOST, Random R> void conv_positions(const float *weight, co
 // Bias and ReLU of n positions of a channel in place.
 template <bool MOMENTS>
 void end_positions(float *mean, float *variance, int64_t n, float bias, float bias_variance, bool rectified) {
-    for (int64_t i = 0; i < n; i += W) {
-        const int width = (int)smaller(W, n - i);
+    over_vectors(n, [&](int64_t i, int width) SZILARD_INLINED {
         end<MOMENTS>(load_first(mean + i, width), MOMENTS ? load_first(variance + i, width) : vf{}, splat(bias),
                      splat(bias_variance), rectified, mean + i, MOMENTS ? variance + i : nullptr, width);
-    }
+    });
 }
 
 // Floats of one row of results: all positions, with those that are no outputs.

@@ -23,15 +23,14 @@ inline void spreads(const Value &in, int batch, Read x, Write y) {
         for (int64_t c = 0; c < channels; ++c) {
             const int64_t from = (b * channels + c) * n, to = 2 * b * channels + c;
             vf mean = {}, root = {}, variance = {};
-            for (int64_t i = 0; i < n; i += W) {
-                const int width = (int)smaller(W, n - i);
-                mean += load_first(x.mean + from + i, width);
-                if (!x.variance) continue;
-                const vf v = load_first(x.variance + from + i, width);
-                variance += v, root += deviation(v);
-            }
+            over_vectors(n, [&](int64_t i, int width) SZILARD_INLINED { mean += load_first(x.mean + from + i, width); });
             y.mean[to] = y.mean[to + channels] = sum(mean) * share;
             if (!y.variance) continue;
+            if (x.variance)
+                over_vectors(n, [&](int64_t i, int width) SZILARD_INLINED {
+                    const vf v = load_first(x.variance + from + i, width);
+                    variance += v, root += deviation(v);
+                });
             const float level = sum(root) * share;
             y.variance[to] = level * level;
             y.variance[to + channels] = sum(variance) * share * share;
@@ -58,25 +57,23 @@ inline void gains(int64_t channels, int batch, Read before, Read after, Write y)
 inline void scale_rows(const Value &in, int batch, Read x, Read by, Write y) {
     const int64_t n = (int64_t)in.height * in.width;
     for (int64_t plane = 0; plane < batch * (int64_t)in.channels; ++plane)
-        for (int64_t i = 0; i < n; i += W) {
-            const int width = (int)smaller(W, n - i);
+        over_vectors(n, [&](int64_t i, int width) SZILARD_INLINED {
             store_first(y.mean + plane * n + i, by.mean[plane] * load_first(x.mean + plane * n + i, width), width);
-        }
+        });
 }
 
 // To sum[n] of each example: the squares of rows, times the variance of each channel.
 inline void add_contributions(int64_t channels, int64_t n, int batch, Read rows, Read noise, float *sum) {
     if (!noise.variance) return;
     for (int64_t b = 0; b < batch; ++b)
-        for (int64_t i = 0; i < n; i += W) {
-            const int width = (int)smaller(W, n - i);
+        over_vectors(n, [&](int64_t i, int width) SZILARD_INLINED {
             vf all = load_first(sum + b * n + i, width);
             for (int64_t c = 0; c < channels; ++c) {
                 const vf row = load_first(rows.mean + (b * channels + c) * n + i, width);
                 all += row * row * noise.variance[b * channels + c];
             }
             store_first(sum + b * n + i, all, width);
-        }
+        });
 }
 
 }  // namespace

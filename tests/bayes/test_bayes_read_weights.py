@@ -25,9 +25,13 @@ class Weights(nn.Module):
 
 
 def test_a_weight_in_a_list_stays_dense_and_is_named():
-    with pytest.warns(SzilardWarning, match=r"a\.weight \(used in two places\) stays dense"):
+    with pytest.warns(
+        SzilardWarning, match=r"a\.weight \(used in two places\) stays dense and without uncert"
+    ):
         network = szilard.bayesianize(Weights(), 0.5)
     assert network.kept[0] is network.a.weight
+    with pytest.warns(SzilardWarning, match=r"a\.weight \(used in two places\) stays dense, 96 of"):
+        szilard.bayesianize(Weights(), 0.5, point=True)
 
 
 class ReadsWeights(nn.Module):

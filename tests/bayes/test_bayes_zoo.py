@@ -20,8 +20,9 @@ REFUSED = {
     "TorchScript, scripted": "TorchScript",
     "TorchScript, traced CNN": "TorchScript",
     "TorchScript, scripted LSTM": "TorchScript",
+    "NaN in a weight": "holds NaN or infinite weights",
 }
-NOT_COMPARABLE = {"random outputs", "NaN in a weight"}
+NOT_COMPARABLE = {"random outputs"}
 SOME = {
     "MLP, LayerNorm", "ResNet", "LSTM on words", "TransformerEncoder on words", "EmbeddingBag", "Bilinear", "prune",
     "a weight read elsewhere", "Conv3d and ConvTranspose3d", "TorchScript, traced CNN",

@@ -174,6 +174,26 @@ def test_examples_do_not_depend_on_each_other_and_rows_can_be_divided(monkeypatc
     torch.testing.assert_close(propagate(network, x).variance, whole)
 
 
+def test_contributions_can_be_joined_or_not(monkeypatch):
+    torch.manual_seed(0)
+    network, x = bayesian(Blocks(2)), random(5, 2, 8, 8)
+    whole = propagate(network, x).variance
+    monkeypatch.setattr(positions, "_JOINED", 1)
+    apart = propagate(network, x).variance
+    torch.testing.assert_close(apart, whole)
+    rows, noise = random(1, 3, 4), random(4).square()
+    more, moved = random(5, 3, 4), random(5, 4).square()
+    for joined in (1, 100):
+        monkeypatch.setattr(positions, "_JOINED", joined)
+        total = positions._Contributions(torch.ones(5, 3))
+        for pair in ((rows, noise), (more, moved), (more, noise), (rows, moved), (more, moved)):
+            total.add(*pair)
+        wanted = 1 + sum((a.square() * b.unsqueeze(-2)).sum(-1) for a, b in [
+            (rows, noise), (more, moved), (more, noise), (rows, moved), (more, moved),
+        ])  # fmt: skip
+        torch.testing.assert_close(total.end(), wanted)
+
+
 @pytest.mark.parametrize(
     "between",
     [nn.Identity(), nn.GroupNorm(2, 4), nn.Flatten(2), nn.Hardswish(), nn.Upsample(scale_factor=2)],

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from cli_tools import TINY, szilard
 
-from szilard import SzilardWarning, data, deploy
+from szilard import SzilardError, SzilardWarning, data, deploy
 from szilard.bayes import bayesianize
-from szilard.cli import deployment_summary
+from szilard.cli import deployment, deployment_summary
+from szilard.methods.one_pass import RatioToDraws
 from szilard.training import load_network
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -76,6 +78,7 @@ def test_classes_with_uncertainty(digits, tmp_path):
     assert typed.code == 0, typed.output
     assert "moments (mean and variance in one pass)" in typed.stdout
     assert "inputs of the test split" in typed.stdout
+    assert "this is the one of ssvi; choose another with --method" in " ".join(typed.output.split())
     loaded = data.load("digits", n_train=100)
     x = loaded.raw(loaded.test.x)[:40].numpy()
     found = answers(tmp_path / "digits.onnx", x)
@@ -88,6 +91,10 @@ def test_classes_with_uncertainty(digits, tmp_path):
     assert opened.labels == tuple("0123456789")
     assert opened.metadata["task"] == "classification"
     assert opened.metadata["inputs"] == "float32 [B, 1, 8, 8]: images with values from 0 to 1"
+    assert opened.image_range == (0.0, 1.0)
+    with pytest.raises(SzilardError, match="the training images have values in"):
+        opened(x * 255)
+    assert typed.stdout.count(" in the runtime alone (") == 2
 
 
 def test_values_in_the_units_of_the_table(table, tmp_path, monkeypatch):
@@ -102,28 +109,48 @@ def test_values_in_the_units_of_the_table(table, tmp_path, monkeypatch):
     np.testing.assert_allclose(np.sqrt(found["epistemic"]), column(predicted, "epistemic_std"), rtol=1e-3)
     np.testing.assert_allclose(np.sqrt(found["aleatoric"]), column(predicted, "aleatoric_std"), rtol=1e-3)
     assert found["answer"].min() > 900
-    assert json.loads(deploy.load(tmp_path / "price.onnx").metadata["features"]) == ["size", "age"]
+    metadata = deploy.load(tmp_path / "price.onnx").metadata
+    assert json.loads(metadata["features"]) == ["size", "age"]
+    assert json.loads(metadata["target"]) == ["price"]
+    assert "fill" not in metadata
+    saved = load_network(table / "run" / "ssvi" / "network.pt")
+    filling = replace(saved, reading=replace(saved.reading, missing="mean"))
+    assert deployment._fill(filling) == pytest.approx(saved.shift.flatten().tolist())
 
 
-def test_one_pass_is_compared_with_draws_and_matched_to_them(digits):
-    plain, matched = (
-        json.loads(szilard("deploy", digits, "--backend", "eager", "--json", *more).stdout)
-        for more in ([], ["--match-draws"])
-    )
+def test_one_pass_is_compared_with_draws_and_matched_to_them(digits, monkeypatch):
+    typed = ("deploy", digits, "--backend", "eager")
+    plain = json.loads(szilard(*typed, "--json").stdout)
     assert plain["variance_factor"] == 1
     assert 0.2 < plain["epistemic_ratio"] < 2
+    assert 0 < plain["epistemic_ratio_error"] < 0.3
+    assert plain["epistemic_inputs"] == 64
+    assert plain["epistemic_draws"] > 50  # the network is small
+
+    # Its difference from draws is that of their noise.
+    assert abs(plain["epistemic_ratio"] - 1) < 2 * plain["epistemic_ratio_error"]
+    alone = json.loads(szilard(*typed, "--match-draws", "--json").stdout)
+    assert (alone["variance_factor"], alone["epistemic_ratio"]) == (1, plain["epistemic_ratio"])
+    text = szilard(*typed, "--match-draws").stdout
+    assert "variance not multiplied: the difference is within the error of the draws" in " ".join(
+        text.split()
+    )
+
+    monkeypatch.setattr(RatioToDraws, "is_noise", False)
+    matched = json.loads(szilard(*typed, "--match-draws", "--json").stdout)
     assert matched["variance_factor"] != 1
-    assert matched["epistemic_ratio"] == pytest.approx(1, abs=0.3)  # on other inputs than the factor's
-    assert (plain["epistemic_inputs"], plain["epistemic_draws"]) == (64, 50)
+    error = matched["epistemic_ratio_error"]
+    # Other inputs and other draws than those of the factor, which has an error, too.
+    assert matched["epistemic_ratio"] == pytest.approx(1, abs=4 * 2**0.5 * error)
 
 
 def test_too_little_uncertainty_is_a_warning(digits, monkeypatch):
     from szilard.cli import deployed_uncertainty
 
-    found = deploy.DrawsComparison(one_pass=0.01, unmatched=0.01, draws=0.1, factor=12.0, inputs=64, count=50)
+    found = deploy.DrawsComparison(0.01, 0.01, draws=0.1, error=0.01, factor=12.0, inputs=64, count=50)
     monkeypatch.setattr(deployed_uncertainty, "compare_with_draws", lambda *_, **__: found)
     typed = szilard("deploy", digits, "--backend", "eager")
-    assert "0.10 of that of 50 draws" in typed.stdout
+    assert "0.10 ±0.01 of that of 50 draws" in typed.stdout
     assert "too little epistemic uncertainty" in " ".join(typed.stdout.split())
     assert "--match-draws" in typed.stdout
 
@@ -153,10 +180,11 @@ def test_an_ensemble_of_bayesian_networks_is_compared_and_matched(digits, monkey
     assert found["mode"] == "ensemble"
     assert len(found["variance_factors"]) == 2
     assert found["epistemic_ratio"] == pytest.approx(1, abs=0.3)
-    few = deploy.DrawsComparison(0.1, 0.1, 0.4, (9.0, 9.0), inputs=64, count=50)
+    assert 0 < found["epistemic_ratio_error"] < 0.3
+    few = deploy.DrawsComparison(0.1, 0.1, 0.4, 0.08, (9.0, 9.0), inputs=64, count=50)
     monkeypatch.setattr(deployed_uncertainty, "compare_with_draws", lambda *_, **__: few)
     text = " ".join(szilard("deploy", file, file, "--backend", "eager").stdout.split())
-    assert "0.25 of that of 50 draws of each network" in text
+    assert "0.25 ±0.05 of that of 50 draws of each network" in text
     assert "too little epistemic uncertainty for this ensemble: use --match-draws" in text
     assert "deploy each network with --samples 32" in text
     point = digits / "deterministic" / "network.pt"

@@ -186,3 +186,11 @@ class TestMergedOptions:
 )
 def test_si_prefixes(value, text):
     assert si(value) == text
+
+
+def test_a_method_is_named_once(tmp_path):
+    twice = ("--method", "rigl", "--method", "set", "--method", "rigl")
+    szilard("fit", *TINY, *twice, "--out", tmp_path / "run").refused(
+        "--method rigl is given twice; name each method once"
+    )
+    assert not (tmp_path / "run").exists()

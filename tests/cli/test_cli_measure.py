@@ -50,6 +50,8 @@ def test_one_network_as_a_table(run):
     typed = szilard("measure", run / "ssvi" / "network.pt")
     assert typed.code == 0, typed.output
     assert "SSVI, 30 % of weights" in typed.output
+    assert "stored entries" in typed.output
+    assert "non-zeros" not in typed.output  # an entry that exists can be zero
     assert "deterministic" not in typed.output
     assert szilard("measure", run / "ssvi").output == typed.output
 

@@ -15,9 +15,14 @@ from szilard.cli.messages import format_warning
 from szilard.cli.option_names import for_command_line
 from szilard.errors import SzilardError, SzilardWarning
 
-PACKAGES = ("compression", "cost", "data", "likelihood", "networks", "training", "methods", "metrics")
+PACKAGES = (
+    "bayes", "compression", "cost", "data", "likelihood", "networks", "training", "methods", "metrics", "sparse",
+    "topology",
+)  # fmt: skip
 PYTHON = re.compile(
-    r"(?<![-\w./])(max_drop|max_bytes|hold_out|drop_constant|input_shape|n_train|data_root|lam)\b|\btask ?=|=True\b|"
+    r"(?<![-\w./])(max_drop|max_bytes|hold_out|drop_constant|input_shape|n_train|data_root|lam)\b|\btask ?=|"
+    r"(?<!return_indices)(?<!inplace)(?<!\bpoint)=(True|False)\b|"  # torch's own, and what only Python has
+    r"\bdensity=[\d.]|(?<!--option )\b[a-z_]+='|"
     r"\bor (give )?(evaluate|forward)\b"
 )
 
@@ -95,6 +100,20 @@ def test_rewriting_is_idempotent():
         (
             "add resume=True to go on, overwrite=True to replace it",
             "add --resume to go on, --overwrite to replace it",
+        ),
+        ("choose ood='shuffled-pixels'", "choose --ood shuffled-pixels"),
+        (
+            "give density=0.5 and allocation='uniform'",
+            "give --density 0.5 and --option allocation=uniform",
+        ),
+        (
+            "give pretrained weights (pretrained=True), or choose erk",
+            "give pretrained weights (--option pretrained=true), or choose erk",
+        ),
+        ("set dense_stem=False or choose", "set --option dense_stem=false or choose"),
+        (
+            "one of noisy, random, or in Python a function that makes a sparse.Growth, not 'x'",
+            "one of noisy, random, not 'x'",
         ),
         ("multilabel (as task says)", "multilabel (as --task says)"),
         ("lambda is no option, and neither is a slam", "lambda is no option, and neither is a slam"),

@@ -74,15 +74,29 @@ def test_the_ways_are_those_of_predict(run):
 
 
 @pytest.mark.parametrize(
-    ("ratio", "warning"), [(0.66, "too little"), (0.68, ""), (1.4, ""), (1.6, "too much"), (None, "")]
+    ("ratio", "error", "warning"),
+    [
+        (0.66, 0.0, "too little"),
+        (0.68, 0.0, ""),
+        (1.4, 0.0, ""),
+        (1.6, 0.0, "too much"),
+        (0.65, 0.1, ""),
+        (0.4, 0.05, "too little"),
+        (0.0, 0.0, "too little"),
+        (2.0, 0.4, ""),
+        (None, None, ""),
+    ],
 )
-def test_a_ratio_far_from_one_is_a_warning(ratio, warning):
+def test_a_ratio_far_from_one_by_more_than_its_error_is_a_warning(ratio, error, warning):
     pairs = {"moments": [1.0], "sampled": [1.0], "draws": 100, "outputs": 1}
     found = {"predictions": [], "time": None, "deviations": pairs, "inputs": 300, "of_inputs": 359}
-    (table,) = one_pass_tables.tables([{"name": "n", "one_pass": found | {"epistemic_ratio": ratio}}])
+    both = {"epistemic_ratio": ratio, "epistemic_ratio_error": error}
+    (table,) = one_pass_tables.tables([{"name": "n", "one_pass": found | both}])
     text = " ".join(table.notes)
     shown = (
-        "" if ratio is None else f"Epistemic uncertainty: one pass / 100 draws = {ratio:.2f} (means over 300"
+        ""
+        if ratio is None
+        else f"Epistemic uncertainty: one pass / 100 draws = {ratio:.2f} ±{error:.2f} (means over 300"
     )
     assert shown in text
     assert ("Warning" in text) == bool(warning)

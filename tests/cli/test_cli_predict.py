@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_uint8_images_are_accepted(digits, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
     np.savez(tmp_path / "bytes.npz", images)
     np.savez(tmp_path / "floats.npz", x=images.astype(np.float32)[..., 0] / 255)
-    one, two = (szilard("predict", digits, tmp_path / f"{name}.npz").output for name in ("bytes", "floats"))
+    one, two = (szilard("predict", digits, tmp_path / f"{name}.npz").stdout for name in ("bytes", "floats"))
     assert len(rows(one)) == 5
     assert one == two
 
@@ -85,6 +86,39 @@ def test_a_data_set_by_name_and_a_baseline(digits):
     assert set(column(found, "epistemic")) == {0.0}  # a point network has no epistemic uncertainty
     right = np.array([int(row["label"]) for row in found]) == test.y.numpy()
     assert right.mean() > 0.6
+
+
+def test_a_run_of_several_methods_says_which_one_answers(digits, tmp_path):
+    said = "has networks of ssvi, deterministic and mean-field: this is the one of ssvi; choose another with --method"
+    typed = szilard("predict", digits, "digits", "--samples", 1)
+    assert said in " ".join(typed.output.partition("label,")[0].split())  # before the answer
+    assert "has networks" not in typed.stdout
+    for chosen in (digits / "ssvi", digits / "ssvi" / "network.pt"):
+        assert said not in szilard("predict", chosen, "digits", "--samples", 1).output
+    told = szilard("predict", digits, "digits", "--method", "ssvi", "--samples", 1)
+    assert said not in told.output
+    assert told.stdout == typed.stdout
+
+
+def test_a_method_beside_another_ones_network_is_refused(digits, tmp_path):
+    out = tmp_path / "net.onnx"
+    for path in (digits / "ssvi", digits / "ssvi" / "network.pt"):
+        for command in (
+            ("predict", path, "digits"),
+            ("measure", path),
+            ("deploy", path, "-o", out),
+            ("compress", path),
+        ):
+            szilard(*command, "--method", "mean-field").refused(
+                "is the network of 'ssvi', not of 'mean-field'"
+            )
+    torch.save({"a": torch.ones(2)}, tmp_path / "w.pt")
+    szilard("predict", tmp_path / "w.pt", "digits", "--method", "ssvi").refused("leave --method out")
+
+
+def test_one_method_of_a_run_is_measured(digits):
+    typed = szilard("measure", digits, "--method", "deterministic", "--json")
+    assert [row["method"] for row in json.loads(typed.stdout)["networks"]] == ["deterministic"]
 
 
 def test_regression_in_the_units_of_the_target(table):

@@ -1,5 +1,6 @@
 """Costs: exact counts for known networks, sources of figures, and energy estimates."""
 
+import math
 import time
 from dataclasses import fields
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from szilard import bayes
 from szilard.cost import Cost, Source, Stopwatch, count, joules, training_flops
+from szilard.sparse import Support
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,35 @@ def test_sparse_networks_are_counted_by_existing_entries():
     assert cost.bits == 32 * (2 * nnz + 34 + indices)
     held = bayes.bayesianize(mlp(), 1.0)
     assert count(held, (20,)).bits == 32 * (2 * 720 + 34)  # a full support needs no indices
+
+
+@pytest.mark.parametrize(
+    ("pattern", "shape", "density", "entries", "bits"),
+    [
+        ("unstructured", (8, 16), 0.25, 32, 32 * (9 + 32)),
+        ("neuron", (8, 16), 0.25, 32, 32 * (4 + 8)),
+        ("neuron", (8, 16, 3, 3), 0.25, 288, 32 * (4 + 8)),
+        ("block4", (8, 16), 0.25, 32, 32 * (3 + 2)),
+        ("2:4", (8, 16), 0.5, 64, 2 * 64),
+        ("1:8", (8, 16), 0.125, 16, 3 * 16),
+        ("fan-in", (8, 16), 0.25, 32, 32 * 32),
+        ("fan-in", (8, 16), 0.03125, 4, 32 * (4 + 4)),  # four rows of one entry
+        ("neuron", (8, 16), 1.0, 128, 0),
+    ],
+)
+def test_bits_of_an_index_are_those_that_its_pattern_needs(pattern, shape, density, entries, bits):
+    count_of = round(density * math.prod(shape))
+    support = Support.random(shape, count_of, torch.Generator().manual_seed(0), pattern)
+    assert (support.nnz, support.index_bits) == (entries, bits)
+
+
+def test_a_network_of_neurons_takes_less_memory_than_the_dense_one():
+    network = bayes.bayesianize(mlp(), 0.5, point=True, pattern="neuron", fresh=True)
+    supports = [weight.support for weight in bayes.weights(network).values()]
+    kept = len(supports[0].kept_rows) + len(supports[1].kept_channels)  # data and outputs are whole
+    cost = count(network, (20,))
+    assert cost.bits == 32 * (sum(s.nnz for s in supports) + 34 + kept)
+    assert cost.bits < 0.6 * count(mlp(), (20,)).bits
 
 
 def test_training_flops_follow_the_specification():

@@ -12,6 +12,7 @@ from torch import nn
 from szilard import bayes
 from szilard.cost import Cost, Stopwatch, count, joules, training_flops
 from szilard.errors import SzilardError
+from szilard.sparse import Support
 
 
 class FakeWeight(nn.Module):
@@ -19,10 +20,7 @@ class FakeWeight(nn.Module):
 
     def __init__(self, rows, cols, nnz):
         super().__init__()
-        self.support = nn.Module()
-        self.support.nnz, self.support.shape = nnz, (rows, cols)
-        self.support.register_buffer("crow", torch.zeros(rows + 1, dtype=torch.int32))
-        self.support.register_buffer("col", torch.zeros(nnz, dtype=torch.int32))
+        self.support = Support.random((rows, cols), nnz, torch.Generator().manual_seed(0))
         self.mean = nn.Parameter(torch.zeros(nnz))
         self.log_std = nn.Parameter(torch.zeros(nnz))
 
@@ -48,6 +46,12 @@ def test_a_support_is_counted_by_its_memory(rows, cols, data):
     # the mean network reads μ and the indices, not log σ; each layer reads its input and writes its output
     weights = 4 * (nnz + indices + 4 * rows) + 8
     assert cost.bytes_moved == weights + 4 * (cols + rows) + 4 * (rows + rows)
+
+
+def test_stored_entries_count_whatever_their_values():
+    layer = nn.Linear(3, 2)
+    nn.init.zeros_(layer.weight)
+    assert count(layer, (3,)).nonzeros == 8
 
 
 @given(

@@ -61,13 +61,37 @@ def test_wrong_options(options, message, tmp_path, monkeypatch):
         (nn.Linear(2, 2).eval(), torch.zeros(1, 2).double(), "example has type float64"),
         (nn.Linear(2, 2).eval(), torch.tensor([[1.0, float("nan")]]), r"example is NaN at row, column \[0, 1\]"),
         (nn.Linear(2, 2).eval(), torch.zeros(0, 2), "at least one input"),
-        (nn.Linear(2, 2).eval(), [[1.0, 2.0]], "example must be a tensor"),
+        (nn.Linear(2, 2).eval(), [[1.0, 2.0]], "example must be a torch.Tensor .* not <class 'list'>"),
+        (nn.Linear(2, 2).eval(), np.zeros((1, 2)), "example must be a torch.Tensor .* not <class 'numpy.ndarray'>"),
         (nn.Sequential(nn.Linear(2, 2)).eval(), torch.zeros(1, 3), "layer '0', a linear layer, takes 2 features"),
     ],
 )  # fmt: skip
 def test_wrong_networks_and_examples(network, example, message):
     with pytest.raises(SzilardError, match=message):
         deploy.compile(network, example, backend="eager")
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.recurrent = nn.LSTM(3, 6, batch_first=True)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.head(self.recurrent(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("backend", ["eager", "onnx"])
+def test_samples_of_an_operation_without_a_batched_form_are_computed_one_by_one(backend):
+    if backend not in deploy.installed():
+        pytest.skip("ONNX Runtime is not installed")
+    method = methods.SSVI(n_data=10, density=1.0, seed=1)
+    network = method.prepare(Recurrent(), "classification").eval()
+    x = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(2))
+    found = deploy.compile(network, x, mode="samples", samples=3, backend=backend)(x)
+    wanted = method.predict(network, x, samples=3)
+    torch.testing.assert_close(found.answer, wanted.mean, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found.epistemic, wanted.epistemic(), atol=1e-5, rtol=1e-3)
 
 
 def test_arrays_that_hold_no_numbers():

@@ -182,3 +182,44 @@ def test_a_damaged_package_is_not_opened_with_trust(tmp_path, monkeypatch):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("network/extra/szilard.json", json.dumps({HASH: "0" * 64}))
     assert "does not match its hash" in refused(path, trusted=True)
+
+
+def test_the_range_of_training_images_is_in_the_file_and_checked(tmp_path):
+    torch.manual_seed(0)
+    network, x = nn.Sequential(nn.Flatten(), nn.Linear(48, 3)).eval(), torch.rand(2, 3, 4, 4)
+    path = tmp_path / "images.onnx"
+    made = deploy.compile(network, x, backend="onnx", path=path, image_range=(0, 1))
+    opened = deploy.load(path)
+    assert opened.image_range == (0.0, 1.0)
+    for function in (made, opened):
+        function(x * 1.4)  # within half of the range's width
+        for other, shown in ((x * 255, r"values in \[\d+\.?\d*, 2\d\d\.?\d*\]"), (x - 0.8, "values in")):
+            with pytest.raises(SzilardError, match=rf"^the images have {shown}.*; give numbers from 0 to 1$"):
+                function(other)
+    one = x.clone()
+    one[0, 0, 0, 0] = 50.0  # one pixel of 96 is 1.04 %
+    with pytest.raises(SzilardError, match="50"):
+        opened(one)
+    opened(torch.cat([one, x]))
+    deploy.compile(network, x * 255, backend="eager", image_range=(0.0, 255.0))(x * 255)
+    assert deploy.compile(network, x * 255, backend="eager")(x * 255).answer.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        ((1.0, 0.0), "image_range must be the lowest and the highest value"),
+        ((0.0, float("inf")), "image_range must be"),
+        ("01", "not '01'"),
+        ((0.0, 1.0), "image_range is for images"),
+    ],
+)
+def test_a_range_that_is_none(found, sentence):
+    with pytest.raises(SzilardError, match=sentence):
+        deploy.compile(nn.Linear(6, 3).eval(), torch.ones(2, 6), backend="eager", image_range=found)
+
+
+@pytest.mark.parametrize("text", ["[0, 1, 2]", "[1, 0]", '"01"', "[0, NaN]", "{", "[true, 3]"])
+def test_a_damaged_range_of_images(content, tmp_path, text):
+    path = changed(content, tmp_path / "n.onnx", {"szilard.image_range": text})
+    assert "its image_range is" in refused(path)

@@ -44,7 +44,10 @@ def test_quantised_networks_say_what_they_lose(point, tmp_path):
     assert effects.after["accuracy"] > effects.before["accuracy"] - 0.03
     assert set(effects.after) == {"accuracy", "nll", "auroc_total"}
     assert effects.after == quality(found, data)
-    assert 0 < effects.difference < 0.2  # it changes, and not by much
+    # on all inputs, not the first 100 alone
+    worst = float((found(x).answer - original(x).answer).abs().max())
+    assert effects.difference == pytest.approx(worst, rel=1e-3)
+    assert 0 < effects.difference < 0.3  # it changes, and not by much
     assert effects.bytes[1] < 0.6 * effects.bytes[0]
     assert "integers" in found.metadata["quantisation"]
     opened = deploy.load(tmp_path / "int8.onnx")

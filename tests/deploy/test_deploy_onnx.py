@@ -200,3 +200,22 @@ def test_an_operation_without_a_translation_is_named():
         SzilardError, match=r"exporter has no translation of prims\.bessel_j0; choose backend native"
     ):
         deploy.compile(nn.Sequential(nn.Linear(3, 2), Bessel()).eval(), torch.ones(2, 3), backend="onnx")
+
+
+def test_a_posterior_of_normalisation_fixes_no_batch_size():
+    torch.manual_seed(0)
+    channels = 4
+    plain = nn.Sequential(
+        nn.Conv2d(1, channels, 3), nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(channels, 3),
+    ).eval()  # fmt: skip
+    posterior = {
+        name: (value.detach(), torch.full_like(value, 0.05)) for name, value in plain.named_parameters()
+    }
+    found = compare(
+        bayes.from_moments(plain, posterior),
+        torch.randn(10, 1, 6, 6),
+        mode="moments",
+        batches=(1, channels, 10),
+    )
+    assert found.batch is None

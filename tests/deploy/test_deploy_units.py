@@ -9,6 +9,7 @@ from torch import nn
 import szilard
 from szilard import SzilardError, SzilardWarning, deploy
 from szilard.deploy import Units, checking
+from szilard.deploy.uncertainty import OfQuantities
 from szilard.likelihood import Gaussian, NoisyGaussian
 
 
@@ -199,3 +200,36 @@ def test_squares_of_a_unit_that_leave_float32(network, scale):
             network, torch.zeros(2, 3), backend="eager", task=NoisyGaussian(outputs=2),
             targets=Units(0.0, torch.tensor([1.0, scale]), ("a", "b")),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", ["learned noise", "known noise", "one target"])
+def test_the_answer_of_a_point_is_that_of_one_draw(rule):
+    made = {
+        "learned noise": OfQuantities(2, units=Y),
+        "known noise": OfQuantities(4, torch.tensor([0.5, 1.0, 1.5, 2.0])),
+        "one target": OfQuantities(1, torch.tensor(0.5), Units(3.0, 2.0)),
+    }[rule]
+    output = torch.randn(5, 1 if rule == "one target" else 4, generator=torch.Generator().manual_seed(2))
+    found, wanted = made.of_point(output), made.of_draws(output.unsqueeze(0))
+    for name in found._fields:
+        torch.testing.assert_close(getattr(found, name), getattr(wanted, name), rtol=0, atol=0)
+    assert not found.epistemic.any()
+
+
+@pytest.mark.parametrize("deviation", [2e5, 4e6])
+def test_milliseconds_since_1970_are_refused_or_warned_of(network, deviation):
+    """float32 has steps of 131,072 there."""
+    units = Units(torch.tensor([0.0, 1.7e12, 50.0]), torch.tensor([1.0, deviation, 3.0]), ("a", "when", "b"))
+    x = torch.tensor([0.0, 1.7e12, 50.0]).expand(2, 3)
+    arguments = {"backend": "eager", "task": NoisyGaussian(outputs=2), "inputs": units}
+    sentence = r"^input 'when' has values near 1.7e\+12 with a deviation of .*float32 has steps of 1.31e\+05, so that "
+    if deviation < 1e6:
+        with pytest.raises(
+            SzilardError, match=f"{sentence}a compiled network cannot tell its .*; subtract a constant"
+        ):
+            deploy.compile(network, x, **arguments)
+    else:
+        with pytest.warns(
+            SzilardWarning, match=f"{sentence}the compiled network rounds its .*; subtract a constant"
+        ):
+            deploy.compile(network, x, **arguments)

@@ -168,7 +168,9 @@ def test_a_run_with_a_users_growth_rule_is_saved(tmp_path):
 
 def test_invalid_growth_rules_are_refused():
     for growth in ("none", 3):
-        with pytest.raises(SzilardError, match=r"growth must be one of gradient, .* or in Python a function"):
+        with pytest.raises(
+            SzilardError, match=r"growth must be one of noisy, mean, .* or in Python a function"
+        ):
             methods.SSVI(8, growth=growth)
     assert "growth" in {one.name for one in methods.describe("sparse-deterministic")}
     with pytest.raises(SzilardError, match="growth must be one of gradient"):

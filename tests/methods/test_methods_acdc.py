@@ -145,7 +145,7 @@ def test_frozen_weights_stay():
 def test_training_flops_are_those_of_the_phases():
     method, network, optimizer = start()
     train(method, network, optimizer, STEPS)
-    spent = total_cost.of_run(network, (12,), method, examples=STEPS * 16, seconds=1.0, peak_bytes=0)
+    spent = total_cost.of_run(network, (12,), method, batches=[16], seconds=1.0, peak_bytes=0)
     dense_steps = 2 + 3 + 3
     per_step = dense_steps * DENSE + (STEPS - dense_steps) * 30
     assert spent.train_flops == 3 * 2 * 16 * per_step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import warnings
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,8 @@ import torch
 from torch import nn
 
 from szilard import bayes, cost, methods
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
+from szilard.training import total_cost
 
 STEPS = 40
 #: Every method below, with moves frequent enough for a short run.
@@ -155,6 +157,32 @@ def test_random_growth_computes_no_dense_gradient():
     assert counted == {"set": 0, "rigl": 7}  # before the steps 4, 8, ..., 28 of 30
 
 
+@pytest.mark.parametrize("name", ["static", "set", "itop", "snfs", "ssvi", "sparse-deterministic"])
+def test_these_methods_start_on_the_entries_of_rigl(name):
+    def entries(name, **options):
+        network = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 9, 3), nn.Flatten(), nn.Linear(36, 5)
+        )
+        prepared = methods.make(name, 9, density=0.2, seed=3, **options).prepare(network)
+        return [weight.support.flat().tolist() for weight in bayes.weights(prepared).values()]
+
+    others = {"allocation": "erk", "dense_stem": False} if name in ("ssvi", "sparse-deterministic") else {}
+    assert entries(name, **others) == entries("rigl")
+
+
+def test_training_flops_count_the_examples_of_each_growth_batch():
+    method = methods.make("rigl", 39, density=0.2, every=4, end=1.0, total_steps=13)
+    network = method.prepare(plain())
+    method.step = 12
+    spent = total_cost.of_run(network, (12,), method, batches=[16, 16, 7], seconds=1.0, peak_bytes=0)
+    # moves after 4, 8 and 12 steps: the first, second and third batch of an epoch
+    known = cost.training_flops(network, (12,), examples=4 * 39, growth_examples=16 + 16 + 7)
+    assert spent.train_flops == known
+    method.step = 8
+    spent = total_cost.of_run(network, (12,), method, batches=[16, 16, 7], seconds=1.0, peak_bytes=0)
+    assert spent.train_flops == cost.training_flops(network, (12,), examples=2 * 39 + 32, growth_examples=32)
+
+
 def test_training_flops_follow_the_number_of_entries():
     method, network, made = start("gradual")
     train(method, network, made, STEPS)
@@ -179,3 +207,38 @@ def test_training_flops_follow_the_number_of_entries():
 def test_invalid_options_are_refused(name, options, message):
     with pytest.raises(SzilardError, match=message):
         methods.make(name, 100, **options)
+
+
+def images():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(24, 3)
+    )
+
+
+@pytest.mark.parametrize("stem", [True, False])
+@pytest.mark.parametrize(("name", "initial"), [("gradual", 1.0), ("granet", 1.0), ("granet", 0.5)])
+def test_a_dense_stem_is_not_pruned(name, initial, stem):
+    method = methods.make(
+        name, 200, density=0.1, initial_density=initial, dense_stem=stem, every=2, total_steps=40
+    )
+    network = method.prepare(images()).train()
+    optimizer = method.optimizer(network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SzilardWarning)
+        for x, y in batches():
+            method.loss(network, x[:, :1].expand(-1, 36).reshape(-1, 1, 6, 6), y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            method.after_step(network, optimizer)
+        method.finish(network, [])
+    first, *rest = bayes.weights(network).values()
+    found = bayes.density(network)
+    assert first.stem == stem
+    if stem:
+        assert first.support.is_full
+        assert (found.stem, found.converted) == (54, 324 + 72)
+        assert sum(weight.support.nnz for weight in rest) == found.existing == round(0.1 * 396)
+    else:
+        assert not first.support.is_full
+        assert (found.stem, found.existing, found.converted) == (0, 45, 450)

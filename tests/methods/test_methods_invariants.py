@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -11,19 +12,24 @@ from hypothesis import strategies as st
 from torch import nn
 
 from szilard import bayes, methods
+from szilard.networks import Ensemble
 from szilard.sparse import Support
-from szilard.topology import RandomGrowth, drop_and_grow
+from szilard.topology import RandomGrowth, drop_and_grow, explored
 from szilard.topology.replace import SECOND_MOMENTS
 
 STEPS, PATTERNS = 4, ("unstructured", "block4", "neuron", "2:4", "fan-in", "fan-in:0.3")
 #: Methods that move or remove entries in training; all patterns with RigL, others with σ and with random growth.
-OTHERS = {"rigl": PATTERNS, "ssvi": ("unstructured", "block4"), "set": ("neuron",), "srigl": ("fan-in:0.3",)}
-#: Dense by default; with weights that are trained and not used; of several networks, which move as with RigL.
-APART = ("deterministic", "topkast", "free-tickets")
+OTHERS = {
+    "rigl": PATTERNS,
+    "free-tickets": PATTERNS,
+    "ssvi": ("unstructured", "block4"),
+    "set": ("neuron",),
+    "srigl": ("fan-in:0.3",),
+}
 SPARSE = [
     (name, pattern)
     for name in methods.names()
-    if methods.uses(name, "density") and name not in APART
+    if methods.uses(name, "density") and name != "deterministic"  # which is dense by default
     for pattern in OTHERS.get(name, PATTERNS[:1])
 ]
 DATA = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
@@ -39,6 +45,7 @@ def started(name, pattern, seed, optimizer):
         "pattern": pattern,
         "cycles": 1,
         "first": 0.25,
+        "members": 2,
     }
     known = methods.options(name)
     options |= {key: value for key, value in wanted.items() if key in known}
@@ -50,22 +57,39 @@ def started(name, pattern, seed, optimizer):
     return method, network.train(), method.optimizer(network)
 
 
+def trained_part(network):
+    """The network that is trained: of an ensemble, the last copy."""
+    return network.members[-1] if isinstance(network, Ensemble) else network
+
+
 def seen(network, optimizer):
-    """Of each weight its entries, and of each of its parameters the values and the optimiser's state of them."""
+    """Of each weight its entries, and of each of its parameters the values and the optimiser's state of them.
+
+    Entries that are trained beside those of the forward pass count as those of the same weight.
+    """
     found = []
-    for weight in bayes.weights(network).values():
+    for weight in bayes.weights(trained_part(network)).values():
+        more = explored.explored_of(weight)
+        flat = torch.cat([weight.support.flat()] + ([more.support.flat()] if more else []))
+        flat, order = flat.sort()
         values = {}
         for leaf, parameter in weight.named_parameters(recurse=False):
+            parts = [parameter] + ([more.values] if more else [])
+            states = [optimizer.state.get(part, {}) for part in parts]
             state = {
-                key: t.clone() for key, t in optimizer.state.get(parameter, {}).items() if torch.is_tensor(t)
+                key: torch.cat([one[key] for one in states])[order]
+                if len(states) > 1 and t.dim()
+                else t.clone()
+                for key, t in states[0].items()
+                if torch.is_tensor(t)
             }
-            values[leaf] = {"value": parameter.detach().clone(), **state}
-        found.append((weight.support.flat(), values))
+            values[leaf] = {"value": torch.cat([part.detach() for part in parts])[order], **state}
+        found.append((flat, values))
     return found
 
 
-def check_move(before, after, resized):
-    """Fresh entries start at zero without momentum; all others keep value and state."""
+def check_move(before, after, resized, reserve=None):
+    """Fresh entries start at zero or at those of ``reserve``, without momentum; all others keep value and state."""
     old, values = before
     new, found = after
     fresh = ~torch.isin(new, old)
@@ -82,7 +106,16 @@ def check_move(before, after, resized):
                 carried |= now == 0
             assert bool((carried | fresh).all()), (leaf, kind)
             if leaf == "mean" and kind not in SECOND_MOMENTS:
-                assert bool((now[fresh] == 0).all()), kind
+                start = 0 if reserve is None or kind != "value" else reserve[new[fresh]]
+                assert bool((now[fresh] == start).all()), kind
+
+
+def check_members(network, before, trained):
+    """A member that is kept does not change, and one that is new is the network that was trained."""
+    for number, member in enumerate(network.members[:-1]):
+        old = {name: before[f"members.{number}.{name}"] for name in trained}
+        now = member.state_dict()
+        assert any(all(torch.equal(now[name], one[name]) for name in now) for one in (old, trained))
 
 
 @pytest.mark.parametrize(("name", "pattern"), SPARSE)
@@ -91,28 +124,35 @@ def check_move(before, after, resized):
 def test_every_step_keeps_the_invariants(name, pattern, seed, optimizer):
     method, network, trained = started(name, pattern, seed, optimizer)
     rewinds = isinstance(method, methods.Tickets)
-    counts = [weight.support.nnz for weight in bayes.weights(network).values()]
+    counts = [m.nnz for m in trained_part(network).modules() if isinstance(m, Support)]
     y = torch.arange(16) % 4
     for _ in range(STEPS):
         method.loss(network, DATA, y).backward()
         trained.step()
         trained.zero_grad()
-        before = seen(network, trained)
+        before, reserve = seen(network, trained), copy.deepcopy(getattr(method, "_reserve", None))
+        others, now = [copy.deepcopy(one.state_dict()) for one in (network, trained_part(network))]
         method.after_step(network, trained)
         after = seen(network, trained)
-        for weight in bayes.weights(network).values():
+        if isinstance(network, Ensemble):
+            check_members(network, others, now)
+        for weight in bayes.weights(trained_part(network)).values():
             weight.support.check()  # ascending, without duplicates, within the shape, of the pattern
             assert all(len(parameter) == weight.support.nnz for parameter in weight.parameters(recurse=False))
-        now = [weight.support.nnz for weight in bayes.weights(network).values()]
+            more = explored.explored_of(weight)
+            if more:
+                more.support.check()
+                assert not bool(torch.isin(more.support.flat(), weight.support.flat()).any())
+        now = [m.nnz for m in trained_part(network).modules() if isinstance(m, Support)]
         assert now == counts or method.resizes
         assert sum(now) <= sum(counts) or name == "acdc"  # which lets all return
         counts = now
         held = {id(p) for group in trained.param_groups for p in group["params"]}
-        assert held == {id(parameter) for parameter in network.parameters()}
+        assert held == {id(parameter) for parameter in trained_part(network).parameters()}
         if rewinds:
             continue
-        for one, two in zip(before, after, strict=True):
-            check_move(one, two, method.resizes)
+        for number, (one, two) in enumerate(zip(before, after, strict=True)):
+            check_move(one, two, method.resizes, reserve and reserve[number])
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

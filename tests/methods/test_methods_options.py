@@ -1,6 +1,7 @@
 """Every training option has an effect, gives a warning or is refused."""
 
 import math
+import re
 import warnings
 
 import pytest
@@ -183,3 +184,14 @@ def test_a_multilabel_network_is_calibrated():
     assert method.calibration == pytest.approx(3, rel=0.3)
     nll = F.binary_cross_entropy(method.predict(network, x).mean, y.float())
     assert nll < F.binary_cross_entropy_with_logits(3 * z, y.float()) - 0.05
+
+
+@pytest.mark.parametrize(
+    "name", ["deterministic", "free-tickets", "gradual", "granet", "itop", "rigl", "set", "ssvi"]
+)
+def test_growth_rules_in_the_help_are_those_that_are_accepted(name):
+    meaning = next(one.meaning for one in methods.describe(name) if one.name == "growth")
+    with pytest.raises(SzilardError, match="growth must be one of") as refused:
+        methods.make(name, 9, growth="nearest")
+    listed = str(refused.value).split("one of ")[1].split(", or in Python")[0].split(", ")
+    assert re.findall(r"[\"'`]([a-z]+)[\"'`]", meaning) == listed

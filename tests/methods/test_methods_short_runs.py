@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from szilard import SzilardError, methods, networks
 from szilard.bayes.network_weights import weights
 from szilard.errors import SzilardWarning
+from szilard.methods import more_entries
 
 X = torch.randn(32, 10, generator=torch.Generator().manual_seed(0))
 Y = X[:, :3].argmax(1)
@@ -155,3 +157,69 @@ def test_a_network_of_a_later_step_than_the_method():
     fresh, _ = _start("tickets", prune=0.5, total_steps=12)
     with pytest.raises(SzilardError, match="load the state of the method that was saved with it"):
         _train(fresh, network, 12)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "why"),
+    [
+        ("rigl", {"pattern": "block200"}, "because units of pattern block200 are too large"),
+        ("rigl", {"pattern": "block4"}, None),
+        ("rigl", {}, None),
+        ("rigl", {"except_": "1"}, None),  # a layer that stays dense on request does not count
+        ("rigl", {"density": 1e-4}, "has 0.034 % of its weights, where density 0.0001 was asked for"),
+        ("snfs", {"density": 1e-4}, "will have 0.034 % .* because every layer keeps at least one entry"),
+        ("gradual", {"density": 1e-3}, None),
+    ],
+)
+def test_more_weights_than_asked_for(name, options, why):
+    method = methods.make(name, 100, **{"density": 0.05, **options})
+    network = method.prepare(networks.build("mlp:64,64", (64,), 10))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        more_entries.warn(method, network)
+    assert [bool(re.search(why, str(one.message))) for one in seen] == ([True] if why else [])
+
+
+def test_a_loop_is_told_of_more_weights_than_asked_for():
+    method, network = _start("rigl", density=1e-3, total_steps=100, every=10)
+    with pytest.warns(
+        SzilardWarning, match="RigL has .* % of its weights, where density 0.001 was asked for"
+    ):
+        _train(method, network, 1)
+
+
+@pytest.mark.parametrize("name", ["rigl", "gradual", "ssvi", "topkast"])
+def test_a_loop_without_after_step_is_told_at_the_end(name):
+    method, network = _start(name, total_steps=4)
+    optimizer = method.optimizer(network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(4):
+            method.loss(network, X, Y).backward()
+            optimizer.step()
+    with pytest.warns(SzilardWarning, match="4 losses and no step of training was counted.*after_step"):
+        method.finish(network, [(X, Y)])
+
+
+@pytest.mark.parametrize(
+    ("name", "anneals", "told"),
+    [
+        ("rigl", False, 1),
+        ("gradual", False, 1),
+        ("static", False, 0),
+        ("static", True, 1),
+        ("ssvi", False, 1),
+    ],
+)
+def test_a_loop_past_the_schedules_is_told_once(name, anneals, told):
+    method, network = _start(name, total_steps=20)
+    optimizer = method.optimizer(network)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for _ in range(24):
+            if anneals:
+                method.anneal(optimizer)
+            _train(method, network, 1, optimizer)
+    past = [str(one.message) for one in seen if "more than total_steps=20" in str(one.message)]
+    assert len(past) == told
+    assert all(("learning rates stay at zero" in text) == anneals for text in past)

@@ -270,7 +270,7 @@ def test_training_flops_are_two_products_of_the_forward_set_and_one_of_the_backw
     train(method, network, optimizer, STEPS)
     used, both = round(0.2 * DENSE), round(0.5 * DENSE)
     for _ in range(2):  # before and after the network is finished
-        spent = total_cost.of_run(network, (12,), method, examples=STEPS * 16, seconds=1.0, peak_bytes=0)
+        spent = total_cost.of_run(network, (12,), method, batches=[16], seconds=1.0, peak_bytes=0)
         assert spent.train_flops == 2 * STEPS * 16 * (2 * used + both)
         method.finish(network, [batch(0)])
 
@@ -366,8 +366,3 @@ def test_explored_entries_that_are_no_support_are_refused():
 def test_invalid_options_are_refused(options, message):
     with pytest.raises(SzilardError, match=message):
         start(**options)
-
-
-def test_several_processes_are_refused():
-    with pytest.raises(SzilardError, match="several processes cannot share"):
-        methods.TopKAST(200).check_run(10, 2)

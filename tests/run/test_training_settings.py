@@ -107,6 +107,16 @@ def test_defaults_are_written_out():
         complete(Settings(), data.load("digits", n_train=200))
 
 
+@pytest.mark.parametrize(
+    ("key", "option"), [("seed", "--seed"), ("total_steps", "--epochs"), ("n_data", "--n-train")]
+)
+def test_what_the_run_sets_is_refused_with_its_own_option(key, option):
+    with pytest.raises(
+        SzilardError, match=f"{key} of method ssvi is set by the run; leave it out, or set {option}$"
+    ):
+        complete(Settings(methods={"ssvi": {key: 3}}), data.load("digits", n_train=200))
+
+
 @pytest.mark.parametrize("n", [10, 999, 1000, 1078, 2000, 50_000, 10**6])
 def test_default_lengths(n):
     batch = defaults.batch_size(n)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import tomllib
 
 import pytest
 import torch
+from cli_tools import szilard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -324,7 +326,8 @@ def test_shapes_and_budgets_that_do_not_fit_are_refused():
     ):
         Support.largest(torch.ones(3, 8), 9, "2:4")
     with pytest.raises(
-        SzilardError, match=r"keeps 0\.5 of the entries of every weight, not 0\.1; give density=0\.5"
+        SzilardError,
+        match=r"keeps 0\.5 of the entries of every weight, so density cannot be 0\.1; give density=0\.5$",
     ):
         budgets([NOfM(2, 4)], [(4, 8)], 0.1)
     assert budgets([NOfM(1, 3), NOfM(1, 3)], [(4, 3), (5, 6)], 0.333) == [4, 10]
@@ -333,15 +336,60 @@ def test_shapes_and_budgets_that_do_not_fit_are_refused():
 @pytest.mark.parametrize(
     ("name", "options", "match"),
     [
-        ("ssvi", {"pattern": "2:4"}, "keeps 0.5 .*, not 0.05; give density=0.5"),
-        ("deterministic", {"pattern": "1:8"}, "keeps 0.125 .*, not 1; give density=0.125"),
-        ("rigl", {"pattern": "2:4", "density": 0.5}, "give allocation='uniform'"),
+        ("ssvi", {"pattern": "2:4", "density": 0.05}, "density cannot be 0.05; give density=0.5$"),
+        ("deterministic", {"pattern": "1:8", "density": 1.0}, "density cannot be 1; give density=0.125$"),
+        ("rigl", {"pattern": "2:4", "allocation": "erk"}, "cannot be 'erk'; give allocation='uniform'$"),
+        (
+            "rigl",
+            {"pattern": "2:4", "allocation": "global", "density": 0.1},
+            "so density cannot be 0.1 and allocation cannot be 'global'; give density=0.5 and allocation='uniform'$",
+        ),
         ("gradual", {"pattern": "2:4"}, "takes no pattern 2:4"),
     ],
 )
 def test_methods_refuse_a_density_that_does_not_fit(name, options, match):
     with pytest.raises(SzilardError, match=match):
         methods.make(name, 100, **options)
+
+
+@pytest.mark.parametrize("name", ["ssvi", "deterministic", "rigl", "set", "srigl", "free-tickets"])
+@pytest.mark.parametrize("given", [{}, {"density": 0.25}, {"allocation": "uniform"}])
+def test_n_of_m_sets_density_and_allocation(name, given):
+    method = methods.make(name, 100, pattern="1:4", **given)
+    assert (method.density, method.allocation) == (0.25, "uniform")
+    network = method.prepare(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3)))
+    found = bayes.density(network)
+    assert found.existing * 4 == found.converted > 0
+
+
+def test_a_run_of_n_of_m_records_what_it_sets(tmp_path):
+    tiny = (
+        "--data",
+        "digits",
+        "--n-train",
+        40,
+        "--network",
+        "mlp:8",
+        "--epochs",
+        1,
+        "--accelerator",
+        "cpu",
+        "--quiet",
+    )
+    typed = szilard(
+        "fit", *tiny, "--method", "rigl", "--option", "pattern=2:4", "--no-baselines", "--out", tmp_path / "r"
+    )
+    assert typed.code == 0, typed.output
+    found = tomllib.loads((tmp_path / "r" / "run.toml").read_text())["method"]["rigl"]
+    assert (found["density"], found["allocation"]) == (0.5, "uniform")
+    szilard(
+        "fit", *tiny, "--method", "rigl", "--option", "pattern=2:4", "--density", 0.1, "--out", tmp_path / "s"
+    ).refused("so density cannot be 0.1; give ")
+
+
+def test_a_class_without_the_options_of_n_of_m_names_both_at_once():
+    with pytest.raises(SzilardError, match=r"give density=0\.5 and allocation='uniform'$"):
+        methods.RigL(100, pattern="2:4")
 
 
 def test_a_layer_that_does_not_fit_is_named():

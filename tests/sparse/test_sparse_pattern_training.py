@@ -76,3 +76,29 @@ def test_a_checkpoint_fits_a_freshly_prepared_network(pattern, tmp_path):
     foreign = Support.random((96, 96), bayes.weights(other)["3"].support.nnz, generator())
     with pytest.raises(SzilardError, match="block8" if pattern == "block8" else "whole rows"):
         bayes.weights(other)["3"].support.load_state_dict(foreign.state_dict())
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "block4", "2:4", "fan-in", "neuron"])
+def test_entries_of_attention_move_in_every_pattern(pattern):
+    torch.manual_seed(0)
+    network = nn.TransformerEncoderLayer(16, 2, 16, dropout=0.0, batch_first=True)
+    plain = nn.Sequential(network, nn.Flatten(), nn.Linear(48, 4))
+    method = methods.make(
+        "rigl", 100, density=0.5, allocation="uniform", pattern=pattern, every=1, total_steps=8
+    )
+    made = method.prepare(plain).train()
+    optimizer = method.optimizer(made)
+    held = {name: weight for name, weight in bayes.weights(made).items() if "self_attn" in name}
+    before = {name: weight.support.flat().clone() for name, weight in held.items()}
+    x, y = torch.randn(8, 3, 16), torch.arange(8) % 4
+    for _ in range(4):
+        method.loss(made, x, y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        method.after_step(made, optimizer)
+    assert [name.rpartition(".")[2] for name in held] == ["query", "key", "value", "out_proj"]
+    moved = [not torch.equal(weight.support.flat(), before[name]) for name, weight in held.items()]
+    assert all(moved) if pattern in ("unstructured", "2:4", "fan-in") else any(moved)  # large units may stay
+    for weight in held.values():
+        weight.support.check()
+        assert weight.support.pattern.name == pattern

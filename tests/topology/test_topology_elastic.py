@@ -164,6 +164,11 @@ def test_the_command_trains_a_ticket_of_another_depth(tmp_path):
     ours, theirs = method.ticket(run.network).values, ticket_of_run.read(found).values
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    # The folder keeps the values of all places of the rewind step: a random mask starts from them.
+    control = methods.ElasticTicket(40, ticket=ticket_of_run.read(found), mask="random")
+    drawn = bayes.weights(control.prepare(networks.build("mlp:8,8,8,8", (1, 8, 8), 10)))["1"]
+    assert torch.equal(drawn.mean, theirs["1.weight.mean"][drawn.support.flat()])
+    assert bool(drawn.mean.all())
     # Refusals.
     typed(*FIT, *HERE, "--option", f"ticket={out}", "--out", tmp_path / "no").refused(
         "holds no lottery ticket"

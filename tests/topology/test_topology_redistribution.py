@@ -145,7 +145,7 @@ def test_a_full_layer_gives_entries_away(monkeypatch):
 def test_dense_gradients_of_full_layers_are_counted():
     method, network, optimizer = start(density=0.4)
     steps(method, network, optimizer, 12)
-    spent = total_cost.of_run(network, (12,), method, examples=12 * 16, seconds=1.0, peak_bytes=0)
+    spent = total_cost.of_run(network, (12,), method, batches=[16], seconds=1.0, peak_bytes=0)
     dense = 12 * 20 + 20 * 20 + 20 * 3
     gradients = 8 * 16 * 2 * dense  # of the eight steps before the last move
     assert spent.train_flops == round(3 * 2 * 12 * 16 * 0.4 * dense) + gradients

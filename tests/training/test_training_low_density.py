@@ -10,7 +10,7 @@ import torch
 from cli_tools import szilard
 from torch import nn
 
-from szilard import data, fit, methods, networks
+from szilard import data, fit, methods
 from szilard.cli.messages import format_warning
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.training import devices, low_density
@@ -116,28 +116,3 @@ def test_in_python_the_messages_name_python_arguments(tmp_path):
                 accelerator="cpu", samples=1,
             )  # fmt: skip
         assert ("the last good checkpoint is kept" in str(stopped.value)) == kept
-
-
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [
-        ({"pattern": "block200"}, "because units of pattern block200 are too large"),
-        ({"pattern": "block4"}, None),
-        ({}, None),
-    ],
-)
-def test_more_weights_than_asked_for(options, why):
-    made = methods.make("rigl", 100, density=0.05, **options)
-    network = made.prepare(networks.build("mlp:64,64", (64,), 10))
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        low_density.warn_of_more(network, made)
-    assert [why in str(one.message) for one in seen] == ([True] if why else [])
-
-
-def test_weights_that_stay_dense_on_request_are_not_counted():
-    made = methods.make("rigl", 100, density=0.05, except_="1")
-    network = made.prepare(networks.build("mlp:64,64", (64,), 10))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        low_density.warn_of_more(network, made)

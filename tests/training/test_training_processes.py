@@ -16,6 +16,7 @@ import szilard
 from szilard import bayes, data, methods, networks
 from szilard.errors import SzilardError
 from szilard.model import checkpoint
+from szilard.sparse import Support
 from szilard.training import devices
 
 pytestmark = [
@@ -30,6 +31,9 @@ RUNS = {
     "snfs": ("snfs", {"every": 2}),
     "acdc": ("acdc", {"cycles": 1, "first": 0.25}),
     "tickets": ("tickets", {"prune": 0.5, "init": "random"}),
+    "topkast": ("topkast", {"every": 2}),
+    "topkast-random": ("topkast", {"every": 2, "exploration": "random", "penalty": 0.0}),
+    "free-tickets": ("free-tickets", {"every": 1, "members": 2}),
 }
 #: Batch statistics are those of one process, so that this one is no run of one process.
 NORMED = ("early-bird", {"every": 1, "end": 0.8, "threshold": 0.5})
@@ -42,10 +46,11 @@ def digits():
 
 
 def entries(network):
-    """Number of entries, and a hash of them."""
+    """Number of entries, and a hash of them and of those that are trained beside them."""
     found = hashlib.sha256()
-    for weight in bayes.weights(network).values():
-        found.update(weight.support.flat().numpy().tobytes())
+    for module in network.modules():
+        if isinstance(module, Support):
+            found.update(module.flat().numpy().tobytes())
     return sum(weight.support.nnz for weight in bayes.weights(network).values()), found.hexdigest()[:16]
 
 

@@ -19,7 +19,7 @@ from szilard.errors import SzilardError
 from szilard.kernels.transforms import transformed
 from szilard.sparse import Support, differentiable
 from szilard.sparse.differentiable import dense_weight
-from szilard.sparse.growth import GradientListener, RowsGradient, linear_rows
+from szilard.sparse.growth import GradientCarrier, GradientListener, RowsGradient, linear_rows
 
 #: Modes of a layer: ``local`` draws outputs (local reparametrisation), ``sample`` draws one weight for each forward
 #: pass, ``mean`` uses the mean weight, ``moments`` computes mean and variance of the outputs
@@ -59,12 +59,12 @@ class BayesLayer(nn.Module):
         raise SzilardError(NO_RESET)
 
     @property
-    def growth(self) -> GradientListener | None:
+    def growth(self) -> GradientListener | GradientCarrier | None:
         """While set, the layer adds the output gradient and the input of each backward pass to it."""
         return self.weight.growth
 
     @growth.setter
-    def growth(self, value: GradientListener | None) -> None:
+    def growth(self, value: GradientListener | GradientCarrier | None) -> None:
         self.weight.growth = value
 
     @property
@@ -91,18 +91,17 @@ class BayesLayer(nn.Module):
         x = x.to(weight.mean.dtype)
         if transformed():
             return self._followed(x, relu)
+        mean, listener = weight.heard(weight.mean)
         with _in_full_precision(x):
             if draw is not None or weight.log_std is None or mode == "mean":
-                y = self._finish(self._product(x, weight.mean if draw is None else draw), relu)
+                y = self._finish(self._product(x, mean if draw is None else draw), relu)
             elif mode == "sample":
-                values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
+                values = weight.sample(self.noise.normal(mean.shape, mean))
                 y = self._finish(self._product(x, values), relu)
             else:
-                y = self._local(x, weight.mean, weight.log_std, relu)
-        if self.growth is not None and y.requires_grad:
-            y.register_hook(
-                functools.partial(self._record_growth, self.growth, x, y.detach() if relu else None)
-            )
+                y = self._local(x, mean, weight.log_std, relu)
+        if listener is not None and y.requires_grad:
+            y.register_hook(functools.partial(self._record_growth, listener, x, y.detach() if relu else None))
         return y
 
     def _followed(self, x: Tensor, relu: bool) -> Tensor:

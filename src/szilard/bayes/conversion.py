@@ -42,6 +42,7 @@ def bayesianize(
     allocation: str = "uniform",
     input_shape: Inputs | None = None,
     dense_stem: bool = True,
+    prunes: bool = False,
     pattern: str | Pattern = "unstructured",
     only: Choice = None,
     except_: Choice = None,
@@ -74,6 +75,7 @@ def bayesianize(
         input_shape: shape of one example, as in :func:`szilard.cost.count`, for ``"flops"``.
         dense_stem: leave the first layer dense if it is a convolution (it has few weights, and all features depend on
             it).
+        prunes: entries will be removed in training, so that ``dense_stem`` holds for a density of 1, too.
         pattern: in which units a weight exists: ``"unstructured"``, blocks such as ``"block32"``, ``"neuron"`` (whole
             rows and columns), where the first weight keeps all its inputs and the last one all its outputs, ``"2:4"``
             (n of m consecutive columns, where ``density`` must be n/m) or ``"fan-in"`` (as many entries in every row).
@@ -118,7 +120,7 @@ def bayesianize(
     alone = len(found) == 1  # then the density is meant for this weight
     stem = (
         dense_stem
-        and density < 1
+        and (density < 1 or prunes)
         and found[0].how == "convolution"
         and not alone
         and is_first(network, found[0].module)
@@ -128,7 +130,7 @@ def bayesianize(
     made[0][0].stem = stem
     failed = convert_modules(network, found, made, Noise(seed))
     if not stored and not any(parameter.is_meta for parameter in network.parameters()):
-        _warn_left_dense(left + failed, total, density == 1 and point)
+        _warn_left_dense(left + failed, total, density == 1 and point, point)
         _warn_dense_products(network, density)
     fuse_rectifiers(network)
     if density < 1:
@@ -222,7 +224,7 @@ def _warn_dense_products(network: nn.Module, density: float) -> None:
         )
 
 
-def _warn_left_dense(left: list[LeftDense], total: int, nothing_asked: bool) -> None:
+def _warn_left_dense(left: list[LeftDense], total: int, nothing_asked: bool, point: bool) -> None:
     """Warn about weights that stay dense without being excluded."""
     if not left or nothing_asked:
         return
@@ -234,8 +236,9 @@ def _warn_left_dense(left: list[LeftDense], total: int, nothing_asked: bool) -> 
     advice = (
         f"name {them} in matrices= to convert {them}, or in except_=" if alone else f"name {them} in except_="
     )
+    how = "dense" if point else "dense and without uncertainty"
     warnings.warn(
-        f"{', '.join(names)}{more} {stay} dense and without uncertainty, {numbers:,} of the network's {total:,} "
+        f"{', '.join(names)}{more} {stay} {how}, {numbers:,} of the network's {total:,} "
         f"weights ({numbers / max(total, 1):.0%}); {advice} to leave {them} so without this warning",
         SzilardWarning,
         stacklevel=3,

@@ -70,8 +70,9 @@ class BayesWeights(nn.Module):
                 return self._finished(name, GaussianTensor(*parts))
             else:
                 values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
+        values, listener = weight.heard(values)
         dense = self._finished(name, dense_weight(values, weight.support))
-        weight.listen(dense)
+        weight.listen(dense, listener)
         return dense
 
     def _finished(self, name: str, dense: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from szilard.bayes.priors import LearnedPrior, Prior
 from szilard.errors import SzilardError
 from szilard.kernels.transforms import transformed
 from szilard.sparse import Move, Support
-from szilard.sparse.growth import GradientListener
+from szilard.sparse.growth import GradientCarrier, GradientListener
 from szilard.sparse.pattern import UNSTRUCTURED, Pattern
 
 NO_RESET = (
@@ -37,14 +37,14 @@ class Weight(nn.Module):
             in ln σ whatever the size of σ, so σ moves; with softplus it vanishes with σ.
         draw: values ``[nnz]`` used instead of the posterior while set, by all threads. A draw of
             :func:`szilard.bayes.drawn` takes precedence and is not written here.
-        growth: while set, gradients of all entries are added to it at each backward pass.
+        growth: while set, gradients of all entries are added to it at each backward pass, see :meth:`heard`.
         fan_in_share: fan-in of an output over the columns of the weight read as a matrix; not 1 in a transposed
             convolution, whose rows are inputs.
         layer: a tuple of the layer that reads the weight (in a tuple, it is not a submodule); or an empty tuple.
         stem: whether it is dense because of ``dense_stem``.
     """
 
-    growth: GradientListener | None = None
+    growth: GradientListener | GradientCarrier | None = None
     fan_in_share: float = 1.0
     stem: bool = False
     layer: tuple[Any, ...] = ()
@@ -119,14 +119,23 @@ class Weight(nn.Module):
         values: Tensor = self.layer[0].values_now() if self.layer else self.mean
         if isinstance(values, GaussianTensor):
             return GaussianTensor(*(self.support.scatter(part) for part in values.moments))
+        values, listener = self.heard(values)
         dense = self.support.scatter(values)
-        self.listen(dense)
+        self.listen(dense, listener)
         return dense
 
-    def listen(self, dense: Tensor) -> None:
-        """Add the gradient of the dense weight to :attr:`growth`."""
-        if self.growth is not None and dense.requires_grad and not transformed():
-            dense.register_hook(functools.partial(_record_growth, self.growth, self.support.rows))
+    def heard(self, values: Tensor) -> tuple[Tensor, GradientListener | None]:
+        """Values of the entries as one product reads them, and what to add the gradients of that product to."""
+        if self.growth is None or transformed():
+            return values, None
+        if isinstance(self.growth, GradientCarrier):
+            return self.growth.through(values)
+        return values, self.growth
+
+    def listen(self, dense: Tensor, listener: GradientListener | None) -> None:
+        """Add the gradient of the dense weight to a listener of :meth:`heard`."""
+        if listener is not None and dense.requires_grad:
+            dense.register_hook(functools.partial(_record_growth, listener, self.support.rows))
 
     def dense_mean(self) -> Tensor:
         """The mean weight as a dense tensor of its full shape."""

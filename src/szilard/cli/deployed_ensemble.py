@@ -44,6 +44,7 @@ def together(sources: Sequence[Source], files: Sequence[Path]) -> Source:
             ("shape of inputs", first.examples.shape[1:], other.examples.shape[1:]),
             ("features", first.features, other.features),
             ("units of inputs", _numbers(first.inputs), _numbers(other.inputs)),
+            ("range of images", first.range_of_inputs, other.range_of_inputs),
             ("units of targets", _numbers(first.targets), _numbers(other.targets)),
         ):
             if mine != theirs:

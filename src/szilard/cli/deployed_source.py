@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from szilard.data import image_range
 from szilard.data.image_range import Range
 from szilard.deploy import Units
 from szilard.networks.float_type import float_type
@@ -31,7 +30,8 @@ class Source:
         method: name of the method, or empty.
         validation: inputs of the validation split in the units of the data, or None.
         variance_factor: of the variance of the outputs in one pass; of an ensemble one for each member, too.
-        image_range: lowest and highest value of the training images.
+        image_range: lowest and highest value of the training images; None: not known.
+        fill: of each feature, what stands for a missing cell; empty if training refused them or left them out.
     """
 
     networks: tuple[nn.Module, ...]
@@ -47,12 +47,19 @@ class Source:
     method: str = ""
     validation: Tensor | None = None
     variance_factor: float | tuple[float, ...] = 1.0
-    image_range: Range = image_range.UNIT
+    image_range: Range | None = None
+    fill: tuple[float, ...] = ()
 
     @property
     def normalises(self) -> bool:
         """Whether shift and scale of the training data are part of what is compiled."""
         return self.inputs is not None
+
+    @property
+    def range_of_inputs(self) -> Range | None:
+        """The range of the training images, if inputs are images in their units."""
+        images = self.inputs is not None and self.examples.dim() == 4 and not self.features
+        return self.image_range if images and self.examples.is_floating_point() else None
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -61,8 +68,8 @@ class Source:
         kind = str(self.examples.dtype).removeprefix("torch.")
         if self.features:
             inputs = f"{kind} [B, {len(self.features)}]: the features of the table in its units"
-        elif self.inputs is not None and len(shape) == 3:
-            low, high = self.image_range
+        elif self.range_of_inputs is not None:
+            low, high = self.range_of_inputs
             inputs = f"{kind} [B, {', '.join(map(str, shape))}]: images with values from {low:g} to {high:g}"
         else:
             inputs = f"{kind} [B, {', '.join(map(str, shape))}]"
@@ -72,6 +79,8 @@ class Source:
             "task": self.name,
             "inputs": inputs,
             "features": json.dumps(self.features),
+            "fill": json.dumps(self.fill),
+            "target": json.dumps([] if self.targets is None else self.targets.names),
             "method": self.method,
         }
         return {key: value for key, value in found.items() if value not in ("", "[]")}

@@ -7,22 +7,27 @@ from typing import Any
 
 from torch import Tensor
 
+from szilard.bayes.noise import mix
 from szilard.cli.deployed_source import Source
 from szilard.cli.deployment import Options
 from szilard.deploy import Compiled, DrawsComparison, compare_with_draws
 from szilard.deploy.arguments import is_bayesian, mode_for
 from szilard.deploy.compiling import NOT_COMPARED
 from szilard.errors import SzilardError
-from szilard.methods.one_pass import far_from_draws
+from szilard.methods.one_pass import RatioToDraws
 
 _MOST = 64  # inputs of a comparison
+_FEWEST_DRAWS, _MOST_DRAWS = 50, 1000
+_WORK = 1_000_000_000  # weights times inputs times draws, about; more draws have a smaller error
 
 
 def matched(source: Source, options: Options, match: bool) -> tuple[Source, DrawsComparison | None]:
     """The source, with a factor of its variance if wanted, and its comparison with draws.
 
     The comparison is on inputs of the validation split, of an ensemble that of its first network; a factor is fitted to
-    others of them, for each network of an ensemble. There is none without data, and none for modes without variances.
+    others of them and to other draws, for each network of an ensemble. A difference from draws within two standard
+    errors is left alone: a factor would be that of the draws' noise. There is no comparison without data, and none for
+    modes without variances.
 
     Args:
         source: what is compiled.
@@ -46,22 +51,28 @@ def matched(source: Source, options: Options, match: bool) -> tuple[Source, Draw
             raise SzilardError("--match-draws needs inputs of a validation split; add --data")
         return source, None
     half = min(_MOST, len(x) // 2)
-    found = _compared(source, options, x[:half])
-    if not match:
+    found = _compared(source, options, x[:half], options.seed)
+    if not match or RatioToDraws(found.ratio, found.ratio_error).is_noise:
         return source, found
     source = replace(source, variance_factor=found.factor)
-    return source, _compared(source, options, x[half : 2 * half])
+    return source, _compared(source, options, x[half : 2 * half], mix(options.seed, 1))
 
 
-def _compared(source: Source, options: Options, x: Tensor) -> DrawsComparison:
+def _compared(source: Source, options: Options, x: Tensor, seed: int) -> DrawsComparison:
+    weights = sum(parameter.numel() for network in source.networks for parameter in network.parameters())
+    draws = min(max(_WORK // (weights * len(x)), _FEWEST_DRAWS), _MOST_DRAWS)
     return compare_with_draws(
         source.networks, x, task=source.task, calibration=source.calibration, inputs=source.inputs,
-        variance_factor=source.variance_factor, seed=options.seed,
+        variance_factor=source.variance_factor, draws=draws, seed=seed,
     )  # fmt: skip
 
 
-def figures(source: Source, found: DrawsComparison | None) -> dict[str, Any]:
-    """The comparison as ``szilard deploy --json`` prints it; empty if there is none."""
+def figures(source: Source, found: DrawsComparison | None, match: bool) -> dict[str, Any]:
+    """The comparison as ``szilard deploy --json`` prints it; empty if there is none.
+
+    Args:
+        match: as typed.
+    """
     if found is None:
         return {}
     factor = source.variance_factor
@@ -72,9 +83,11 @@ def figures(source: Source, found: DrawsComparison | None) -> dict[str, Any]:
         of_outputs = {"variance_factor": factor}
     return {
         "epistemic_ratio": found.ratio,
+        "epistemic_ratio_error": found.ratio_error,
         "epistemic_ratio_unmatched": found.unmatched / found.draws,
         "epistemic_draws": found.count,
         "epistemic_inputs": found.inputs,
+        "match_draws": match,
         **of_outputs,
     }
 
@@ -91,12 +104,15 @@ def rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         return []
     on = f"{figures['epistemic_inputs']} inputs of the validation split"
     of_each = " of each network" if figures["mode"] == "ensemble" else ""
-    text = f"{figures['epistemic_ratio']:.2f} of that of {figures['epistemic_draws']} draws{of_each}, on {on}"
+    ratio = f"{figures['epistemic_ratio']:.2f} ±{figures['epistemic_ratio_error']:.2f}"
+    text = f"{ratio} of that of {figures['epistemic_draws']} draws{of_each}, on {on}"
     found = [("epistemic uncertainty", text)]
     if _matched(figures):
         shown = ", ".join(f"{factor:.3g}" for factor in _factors(figures))
         found.append(("", f"{figures['epistemic_ratio_unmatched']:.2f} before it was matched to draws"))
-        found.append(("", f"(variance of the outputs x {shown}, from other inputs)"))
+        found.append(("", f"(variance of the outputs x {shown}, from other inputs and draws)"))
+    elif figures["match_draws"]:
+        found.append(("", "(variance not multiplied: the difference is within the error of the draws)"))
     return found
 
 
@@ -113,8 +129,10 @@ def notes(figures: dict[str, Any]) -> list[list[str]]:
     """A warning below the table where one pass is far from draws, or that it was not compared with them."""
     if NOT_COMPARED in figures["decisions"]:
         return [["Epistemic uncertainty was not compared with that of draws, which needs data: add --data."]]
-    ratio = figures.get("epistemic_ratio", 1.0)
-    if not far_from_draws(ratio):
+    if "epistemic_ratio" not in figures:
+        return []
+    found = RatioToDraws(figures["epistemic_ratio"], figures["epistemic_ratio_error"])
+    if not found.is_far:
         return []
     if figures["mode"] == "ensemble":
         draws = "deploy each network with --samples 32 and average their answers"
@@ -122,5 +140,5 @@ def notes(figures: dict[str, Any]) -> list[list[str]]:
         draws = "use --samples 32"
     hint = draws if _matched(figures) else f"use --match-draws, which corrects its mean, or {draws}"
     what = "this ensemble" if figures["mode"] == "ensemble" else "this network"
-    way = "little" if ratio < 1 else "much"
+    way = "little" if found.ratio < 1 else "much"
     return [[f"Warning: one pass has too {way} epistemic uncertainty for {what}: {hint}."]]

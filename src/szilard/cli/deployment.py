@@ -159,8 +159,15 @@ def _of_saved(found: SavedNetwork, examples: Tensor, split: str, validation: Ten
         examples, split, found.method.calibration, Units(found.shift, found.scale, tuple(found.feature_names)),
         Units(found.target_shift, found.target_scale, _target_names(found)) if in_units else None,
         tuple(found.classes or found.targets), tuple(found.feature_names), found.task, found.method.name,
-        validation, image_range=found.image_range,
+        validation, image_range=found.image_range, fill=_fill(found),
     )  # fmt: skip
+
+
+def _fill(found: SavedNetwork) -> tuple[float, ...]:
+    """What training put in place of missing cells: the mean of each feature, which is its shift."""
+    if found.reading is None or found.reading.missing != "mean":
+        return ()
+    return tuple(found.shift.double().flatten().tolist())
 
 
 def _target_names(found: SavedNetwork) -> tuple[str, ...]:
@@ -228,7 +235,7 @@ def compiled(source: Source, options: Options, out: Path | None, **changed: Any)
         "backend": options.backend, "mode": options.chosen_mode, "samples": options.samples,
         "seed": options.seed, "batch": options.batch or (1 if fixed else None), "threads": options.threads,
         "task": source.task, "calibration": source.calibration, "inputs": source.inputs, "targets": source.targets,
-        "labels": source.labels, "metadata": source.metadata, "path": out,
+        "labels": source.labels, "image_range": source.range_of_inputs, "metadata": source.metadata, "path": out,
         "variance_factor": source.variance_factor,
     } | changed  # fmt: skip
     if arguments["mode"] in ("point", "samples"):

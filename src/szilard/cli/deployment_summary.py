@@ -22,6 +22,7 @@ from szilard.report.figure_names import seconds
 
 _FAST = ("native", "onnx", "eager")  # of these, the mean network is compiled as well, to compare its speed
 _BUDGET = 1.0  # seconds of the measurement
+_ALONE = "alone"  # key of a time of the runtime alone, beside a mode
 _MODES = {
     "point": "point (mean weights, no epistemic uncertainty)",
     "moments": "moments (mean and variance in one pass)",
@@ -57,13 +58,15 @@ def figures(
     if source.split:
         found |= {"test_difference": _on_test(made, source, options)}
         found["test_inputs"] = _batches(made, source) * (made.batch or len(source.examples))
+    alone: dict[str, Latency] = {}
     if device is None:
-        times = _times(made, source, options)
+        times, alone = _times(made, source, options)
         found["device"] = None
     else:
         found["device"], there = device.measured(made, source.examples)
         times = {made.mode: there}
     found["seconds"] = {name: one.median for name, one in times.items()}
+    found["runtime_seconds"] = {name: one.median for name, one in alone.items()}
     noise = next(iter(times.values())).noise
     found["noise"] = "" if noise.quiet else noise.text
     found["decisions"] = [for_command_line(line) for line in made.decisions]
@@ -88,8 +91,13 @@ def _on_test(made: Compiled, source: Source, options: Options) -> float:
     return worst
 
 
-def _times(made: Compiled, source: Source, options: Options) -> dict[str, Latency]:
-    """Latency of the compiled network, and of its mean in the same runtime, by mode."""
+def _times(made: Compiled, source: Source, options: Options) -> tuple[dict[str, Latency], dict[str, Latency]]:
+    """Latency of the compiled network, and of its mean in the same runtime, by mode.
+
+    Returns:
+        of a call in Python, which checks the inputs and the answer, and of the runtime alone: what another program that
+        runs the file waits for.
+    """
     x = source.examples[torch.arange(made.batch or 1) % len(source.examples)].contiguous()
     networks = {made.mode: made}
     if made.mode != "point" and made.backend in _FAST:
@@ -97,14 +105,16 @@ def _times(made: Compiled, source: Source, options: Options) -> dict[str, Latenc
         changed = {"backend": made.backend, "mode": "point", "batch": made.batch}
         networks = {"point": deployment.compiled(one, options, None, **changed), **networks}
 
-    def caller(network: Compiled) -> Callable[[], object]:
-        return lambda: network(x)
+    def caller(run: Callable[[torch.Tensor], object]) -> Callable[[], object]:
+        return lambda: run(x)
 
     runs = {name: caller(network) for name, network in networks.items()}
+    runs |= {f"{_ALONE} {name}": caller(network.run) for name, network in networks.items()}
     try:
-        return latencies(runs, threads=options.threads, budget=_BUDGET, noisy=True)
+        found = latencies(runs, threads=options.threads, budget=_BUDGET, noisy=True)
     except SzilardError as error:
         raise SzilardError(f"the speed of the compiled network cannot be measured: {error}") from error
+    return {name: found[name] for name in networks}, {name: found[f"{_ALONE} {name}"] for name in networks}
 
 
 def show(figures: dict[str, Any]) -> None:
@@ -129,7 +139,9 @@ def show(figures: dict[str, Any]) -> None:
     rows += deployed_uncertainty.rows(figures)
     heading = "time for one input" if (figures["batch"] or 1) == 1 else f"time for {figures['batch']} inputs"
     for name, time in figures["seconds"].items():
-        rows.append((heading, f"{seconds(time)} ({name}, {_threads(figures['threads'])})"))
+        alone = figures["runtime_seconds"].get(name)
+        inside = "" if alone is None else f", {seconds(alone)} in the runtime alone"
+        rows.append((heading, f"{seconds(time)}{inside} ({name}, {_threads(figures['threads'])})"))
         heading = ""
     if figures["device"] is not None:
         rows.append(deployed_remote.spread(figures["device"]))
@@ -155,6 +167,13 @@ def _notes(figures: dict[str, Any]) -> list[list[str]]:
     if layers:
         found.append(["Weights are stored as is faster on this machine (dense ones if by 5 %):", *layers])
     found += deployed_uncertainty.notes(figures)
+    if figures["runtime_seconds"]:
+        found.append(
+            [
+                "The first time is that of a call in Python (szilard.deploy), which checks the inputs and the answer; "
+                "a program that runs the compiled network itself waits for the time in the runtime alone."
+            ]
+        )
     if figures["noise"]:
         found.append([f"Times are of a busy machine: {figures['noise']}."])
     if figures["device"] is not None:

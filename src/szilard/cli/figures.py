@@ -74,7 +74,7 @@ QUALITY = {
     "auroc_best": Figure("OOD AUROC ↑", "", _plain, 60),
 }
 COST = {
-    "nonzeros": Figure("non-zeros ↓", "", si, 50),
+    "nonzeros": Figure("stored entries ↓", "", si, 50),
     "bits": Figure("memory ↓", "bytes", lambda bits: si(bits / 8), 80),
     "macs": Figure("MACs ↓", "", si, 55),
     "train_flops": Figure("training ↓", "FLOPs", si, 40),

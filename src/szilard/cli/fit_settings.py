@@ -94,7 +94,12 @@ def merge(base: Settings, options: FitOptions) -> Settings:
 def _methods(base: dict[str, dict[str, Any]], options: FitOptions) -> dict[str, dict[str, Any]]:
     """Options by method. Density and other options go to the named methods, T also to the baselines that have one."""
     if options.methods or not base:
-        named = list(dict.fromkeys(options.methods or [MAIN]))
+        named = options.methods or [MAIN]
+        twice = next((name for name in named if named.count(name) > 1), None)
+        if twice is not None:
+            raise SzilardError(
+                f"--method {twice} is given twice; name each method once, in a run of its own for other options"
+            )
         beside = [name for name in baselines() if name not in named and options.baselines is not False]
         chosen = {name: dict(base.get(name, {})) for name in [*named, *beside]}
     else:

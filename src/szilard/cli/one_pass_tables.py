@@ -10,7 +10,7 @@ from szilard.cli.figures import LETTERS, QUALITY
 from szilard.cli.table import Column, Table
 from szilard.cli.table import show as show_table
 from szilard.errors import printable
-from szilard.methods.one_pass import far_from_draws
+from szilard.methods.one_pass import RatioToDraws
 from szilard.report.figure_names import seconds
 from szilard.report.one_pass_section import geometric_ratio, name_of
 
@@ -55,21 +55,24 @@ def _table(row: Mapping[str, Any]) -> Table:
             f"Standard deviations of outputs: one pass / {pairs['draws']} draws = {geometric_ratio(pairs):.2f} "
             f"(geometric mean over {len(pairs['moments'])} outputs)."
         )
-    notes += _epistemic(found.get("epistemic_ratio"), pairs["draws"], found["inputs"])
+    if found.get("epistemic_ratio") is not None:
+        ratio = RatioToDraws(found["epistemic_ratio"], found["epistemic_ratio_error"])
+        notes += _epistemic(ratio, pairs["draws"], found["inputs"])
     inputs = f"{found['inputs']:,} of {found['of_inputs']:,} test inputs"
     title = f"One pass and draws, {printable(str(row['name']), LETTERS)}, {inputs}"
     return Table(columns, title=title, elsewhere="--wide or --json shows them", notes=notes)
 
 
-def _epistemic(ratio: float | None, draws: int, inputs: int) -> list[str]:
+def _epistemic(found: RatioToDraws, draws: int, inputs: int) -> list[str]:
     """Epistemic uncertainty of one pass beside that of draws, and a warning where they are far from each other."""
-    if ratio is None:
-        return []
-    found = [f"Epistemic uncertainty: one pass / {draws} draws = {ratio:.2f} (means over {inputs:,} inputs)."]
-    if far_from_draws(ratio):
-        way = "little" if ratio < 1 else "much"
-        found.append(
+    lines = [
+        f"Epistemic uncertainty: one pass / {draws} draws = {found.ratio:.2f} ±{found.error:.2f} (means over "
+        f"{inputs:,} inputs; standard error from the number of draws)."
+    ]
+    if found.is_far:
+        way = "little" if found.ratio < 1 else "much"
+        lines.append(
             f"Warning: one pass has too {way} epistemic uncertainty for this network: predict with --samples 32, or "
             "deploy it with --match-draws, which corrects its mean."
         )
-    return found
+    return lines

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 
 _OPTIONS = ("max_drop", "max_bytes", "input_shape", "drop_constant", "n_train", "data_root")
+# Options of methods, which --option sets.
+_METHOD_FLAGS = "pretrained|dense_stem|one_shot|temperature_scaling"
+_METHOD_WORDS = "allocation|pattern|growth|score|mask|init|exploration|prior|except_|only|optimizer"
 _PYTHON = "(?:evaluate|forward)"
 
 # Applied in this order, longer phrases first.
@@ -12,6 +15,7 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r" \((?:or )?in Python: [^)]*\)", ""),
+        (r", or in Python a function that makes a sparse\.Growth", ""),
         # Leave out alternatives that only Python offers.
         (rf",? or {_PYTHON}(?=[,;:.]| |$)(?!:)(?:, which [^;:]*)?", ""),
         (rf", or (?:give )?{_PYTHON}\b(?:, which [^;:]*)?", ""),
@@ -38,6 +42,11 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         (r"(?<![-\w])threads (?=must be\b|is \d)", "--threads "),
         (r"\b((?:another|smaller|lower) learning rate)\b(?! \()", r"\1 (--lr)"),
         (r"\bmore epochs\b(?! \()", "more epochs (--epochs)"),
+        (r"\b(augment|ood)='([\w-]+)'", r"--\1 \2"),
+        (r"\bdensity=(?=[\d.])", "--density "),
+        (rf"(?<!--option )(?<!-)\b({_METHOD_WORDS})='([\w-]+)'", r"--option \1=\2"),
+        (rf"(?<!--option )\b({_METHOD_FLAGS})=True\b", r"--option \1=true"),
+        (rf"(?<!--option )\b({_METHOD_FLAGS})=False\b", r"--option \1=false"),
         (r"\bset every to at most (\d+)", r"add --option every=\1, or less"),
         (r"\blarger density, such as\b", "larger --density, such as"),
         (r"(?<![-\w])task must be\b", "--task must be"),

@@ -138,11 +138,10 @@ def _compare(method: Method, network: nn.Module, x: Any, found: Predictive, tell
     count = inputs.count(some)
     if count < _FEWEST:
         return
-    drawn = method.predict(network, some, samples=_DRAWS).epistemic()
-    wanted = float(drawn.double().mean()) * _DRAWS / (_DRAWS - 1)
-    ratio = float(found.epistemic()[:count].double().mean()) / wanted if wanted > 0 else 1.0
-    if one_pass.far_from_draws(ratio):
+    ratio = one_pass.ratio_to_draws(found.of_inputs(count), method.predict(network, some, samples=_DRAWS))
+    if ratio is not None and ratio.is_far:
         tell(
-            f"one pass has {ratio:.2f} of the epistemic uncertainty of {_DRAWS} draws, on the first {count} inputs; "
-            "leave out --one-pass to predict with draws (szilard deploy --match-draws corrects the mean)"
+            f"one pass has {ratio.ratio:.2f} ±{ratio.error:.2f} of the epistemic uncertainty of {_DRAWS} draws, on the "
+            f"first {count} inputs; leave out --one-pass to predict with draws (szilard deploy --match-draws corrects "
+            "the mean)"
         )

@@ -2,11 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+from szilard.cli.known_methods import listed
 from szilard.errors import SzilardError
 from szilard.run import settings
 from szilard.run.folder import MethodFolder, RunFolder
+
+
+class Chosen(NamedTuple):
+    """One network of a path: its file, and how it was chosen if the path has several and the user named none."""
+
+    file: Path
+    note: str
+
+    def tell(self, notify: Callable[[str], None]) -> None:
+        """Say how it was chosen, if there was a choice; to be called before the answer is printed."""
+        if self.note:
+            notify(self.note)
+
+
+def chosen_network(path: Path, method: str | None) -> Chosen:
+    """A file itself, or the network of one method of a run, by default the first.
+
+    Args:
+        path: a file, a run folder, or the folder of one method in it.
+        method: the user's choice, or None.
+
+    Raises:
+        SzilardError: as :func:`network_files`.
+    """
+    first, *others = network_files(path, method)
+    names = [file.parent.name for file in (first, *others)]
+    return Chosen(
+        first,
+        f"{path} has networks of {listed(names, 'and')}: this is the one of {names[0]}; choose another with --method"
+        if others
+        else "",
+    )
+
+
+def network_files(path: Path, method: str | None = None) -> list[Path]:
+    """The files of all networks that a path names, or that of one method.
+
+    Raises:
+        SzilardError: as :func:`finished_networks`, or a method for a file that is no network of a run.
+    """
+    if path.is_file():
+        if method is None:
+            return [path]
+        if path.name != "network.pt":
+            raise SzilardError(f"{path} is one network and not a run folder; leave --method out")
+    return [folder.network for folder in finished_networks(path, method)]
 
 
 def finished_networks(path: Path, method: str | None = None) -> list[MethodFolder]:
@@ -16,7 +65,7 @@ def finished_networks(path: Path, method: str | None = None) -> list[MethodFolde
         method: the only one to return.
 
     Raises:
-        SzilardError: the path is no run, or no network has finished.
+        SzilardError: the path is no run, no network has finished, or the path is the network of another method.
     """
     if path.is_file() and path.name == "network.pt":
         path = path.parent
@@ -30,6 +79,11 @@ def finished_networks(path: Path, method: str | None = None) -> list[MethodFolde
             f"{what}; name a folder that szilard fit has written, a network.pt, a .szd file, or a file of weights"
         )
     if MethodFolder(path).network.is_file():
+        if method is not None and path.resolve().name != method:
+            raise SzilardError(
+                f"{path} is the network of {path.resolve().name!r}, not of {method!r}; leave --method out, or name the "
+                "run folder"
+            )
         return [MethodFolder(path)]
     found = run_folder(path)
     done = [found.method(name) for name in methods_in_order(found) if found.method(name).network.is_file()]

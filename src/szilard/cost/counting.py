@@ -17,7 +17,7 @@ from szilard.cost.record import Cost
 
 
 def count(network: nn.Module, input_shape: Inputs) -> Cost:
-    """Parameters, non-zeros, bits, and the MACs and bytes of one inference of one example.
+    """Parameters, stored entries, bits, and the MACs and bytes of one inference of one example.
 
     The network runs in eval mode on zeros of ``[1, *input_shape]``; it is not changed. MACs are half the
     FLOPs of ``torch.utils.flop_counter`` (a multiply-add is two), which counts matrix products, convolutions and the
@@ -50,13 +50,16 @@ def count(network: nn.Module, input_shape: Inputs) -> Cost:
             module.register_forward_hook(hook)
     macs = _forward_flops(network, run) // 2
     existing, dense = _entries(network)
-    weights = sum(_bytes(tensor) for name, tensor in _held(network) if not name.endswith("log_std"))
+    held = list(_held(network))
+    supports = {id(s): s for s in _supports(network).values() if not s.is_full}.values()
+    read = sum(_bytes(tensor) for name, tensor in held if not name.endswith("log_std"))
+    read += sum(_bytes(s.crow) + _bytes(s.col) for s in supports)
     return Cost(
         parameters=dense,
         nonzeros=existing,
-        bits=8 * sum(_bytes(tensor) for _, tensor in _held(network)),
+        bits=8 * sum(_bytes(tensor) for _, tensor in held) + sum(s.index_bits for s in supports),
         macs=macs,
-        bytes_moved=None if scripted else weights + activations,
+        bytes_moved=None if scripted else read + activations,
     )
 
 
@@ -190,16 +193,15 @@ def _entries(network: nn.Module) -> tuple[int, int]:
 
 
 def _held(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of the state dict, without the indices of full supports, which need none."""
-    full = {
+    """The tensors of the state dict, without the indices of supports."""
+    indices = {
         f"{name}.support.{index}" if name else f"support.{index}"
-        for name, support in _supports(network).items()
+        for name in _supports(network)
         for index in ("crow", "col")
-        if support.nnz == torch.Size(support.shape).numel()
     }
     seen: set[int] = set()
     for name, tensor in network.state_dict(keep_vars=True).items():
-        if isinstance(tensor, Tensor) and name not in full and id(tensor) not in seen:
+        if isinstance(tensor, Tensor) and name not in indices and id(tensor) not in seen:
             seen.add(id(tensor))  # a tied tensor is in memory once
             yield name, tensor
 

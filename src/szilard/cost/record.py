@@ -23,10 +23,12 @@ class Cost:
 
     Attributes:
         parameters: number of entries of the dense architecture's weights, biases and other parameters.
-        nonzeros: number of existing entries.
-        bits: size of the state dict in memory: values (means and log σ) and int32 indices.
+        nonzeros: number of entries that exist: all of dense tensors, and those of supports. Their values can be zero.
+        bits: values (means and log σ) and the indices that the patterns of supports need: of an unstructured one int32
+            CSR (``docs/cost.md`` lists the others).
         macs: multiply-adds of one inference of one example with the mean network; existing entries only.
-        bytes_moved: bytes of one inference of one example: weights and indices once, each layer's input and output.
+        bytes_moved: bytes of one inference of one example: weights and int32 CSR indices once, each layer's input and
+            output.
         train_flops: FLOPs of the whole training; a multiply-add is two.
         joules_inference, joules_training: see :func:`szilard.cost.joules`.
         seconds: wall-clock time of training; seconds_per_step: of one optimiser step.

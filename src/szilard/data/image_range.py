@@ -25,7 +25,7 @@ def range_of(train: Tensor) -> Range:
     return (low, high) if low < UNIT[0] or high > UNIT[1] else UNIT
 
 
-def check(x: Tensor, known: Range, what: str, *, of_bytes: bool) -> None:
+def check(x: Tensor, known: Range, what: str, *, of_bytes: bool, takes_bytes: bool = True) -> None:
     """Check that images can be in the units of the training images.
 
     Args:
@@ -33,6 +33,7 @@ def check(x: Tensor, known: Range, what: str, *, of_bytes: bool) -> None:
         known: range of the training images.
         what: the images, for messages.
         of_bytes: whether they were bytes, or all are between 0 and 1 where the training images of their file are, too.
+        takes_bytes: whether bytes can be given instead, for the message.
 
     Raises:
         SzilardError: they are bytes, and the training images cannot have been; or more than 1 % of the values are
@@ -46,14 +47,15 @@ def check(x: Tensor, known: Range, what: str, *, of_bytes: bool) -> None:
             f"{what} are bytes, which are divided by 255, or numbers from 0 to 1, and {trained}; give numbers in the "
             "same units"
         )
+    least, most = (float(value) for value in x.aminmax())
+    if low - margin <= least and most <= high + margin:
+        return
     outside = ((x < low - margin) | (x > high + margin)).float().mean()
     if float(outside) > _SHARE:
-        wanted = (
-            "bytes from 0 to 255, or numbers from 0 to 1" if known == UNIT else "numbers in the same units"
-        )
-        raise SzilardError(
-            f"{what} have values in [{float(x.min()):g}, {float(x.max()):g}], and {trained}; give {wanted}"
-        )
+        wanted = "numbers in the same units"
+        if known == UNIT:
+            wanted = "bytes from 0 to 255, or numbers from 0 to 1" if takes_bytes else "numbers from 0 to 1"
+        raise SzilardError(f"{what} have values in [{least:g}, {most:g}], and {trained}; give {wanted}")
 
 
 def shown(x: Tensor, known: Range) -> Tensor:

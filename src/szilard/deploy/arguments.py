@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.data import check
+from szilard.data.image_range import Range
 from szilard.deploy.backends.base import Backend
 from szilard.deploy.graph import MODES, output_of
 from szilard.deploy.units import Units
@@ -157,7 +158,8 @@ def check_example(network: nn.Module, example: Any) -> None:
         SzilardError: they are no tensor, empty, or of a floating type that the network does not take.
     """
     if not isinstance(example, Tensor) or example.dim() < 1 or not len(example):
-        raise SzilardError("example must be a tensor [B, ...] with at least one input")
+        kind = list(example.shape) if isinstance(example, Tensor) else type(example)
+        raise SzilardError(f"example must be a torch.Tensor [B, ...] with at least one input, not {kind}")
     wanted = float_type(network)
     if example.is_floating_point() and example.dtype != wanted:
         names = [str(dtype).removeprefix("torch.") for dtype in (example.dtype, wanted)]
@@ -207,6 +209,29 @@ def check_units(**units: Any) -> None:
     for name, value in units.items():
         if value is not None and not isinstance(value, Units):
             raise SzilardError(f"{name} is a {type(value).__name__}; give szilard.deploy.Units(shift, scale)")
+
+
+def check_image_range(found: Any, example: Tensor) -> Range | None:
+    """The range of the training images.
+
+    Raises:
+        SzilardError: it is no pair of two finite numbers, the lower one first, or inputs are no floating-point images.
+    """
+    if found is None:
+        return None
+    numbers = isinstance(found, tuple | list) and len(found) == 2
+    if (
+        not numbers
+        or not all(isinstance(n, int | float) and math.isfinite(n) for n in found)
+        or found[0] >= found[1]
+    ):
+        raise SzilardError(
+            "image_range must be the lowest and the highest value of the training images, not "
+            f"{shortened(repr(found), 60)}"
+        )
+    if example.dim() != 4 or not example.is_floating_point():
+        raise SzilardError("image_range is for images [B, C, H, W] of floating-point numbers; leave it out")
+    return float(found[0]), float(found[1])
 
 
 def path_of(path: Any, suffix: str, backend: str) -> Path | None:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.data import check
+from szilard.data import check, image_range
+from szilard.data.image_range import Range
 from szilard.deploy.backends import Run
 from szilard.errors import SzilardError
 
@@ -60,6 +61,8 @@ class Compiled:
         decisions: what was decided when it was compiled, one line each.
         checks_inputs: whether ``run`` itself refuses inputs that are not finite.
         metadata: what its file says of itself, with the text that ``compile`` was given.
+        image_range: lowest and highest value of the training images, in the units of the inputs; None: not known, or
+            the inputs are no images. Images in other units are refused, as for a run.
         difference: largest difference to the outputs of PyTorch that was found when it was compiled, relative to their
             size; None for a file that was opened.
     """
@@ -76,13 +79,15 @@ class Compiled:
     checks_inputs: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
     difference: float | None = None
+    image_range: Range | None = None
 
     def __call__(self, x: Any) -> Prediction:
         """Predictions of ``x [B, *shape]``, a tensor or a NumPy array.
 
         Raises:
-            SzilardError: inputs of another shape or type, NaN, another batch size than the compiled one, or outputs
-                that are not finite.
+            SzilardError: inputs of another shape or type, NaN, another batch size than the compiled one, images with
+                more than 1 % of their values far outside of the range of the training images, or outputs that are not
+                finite.
         """
         x = self._checked(x)
         try:
@@ -125,6 +130,8 @@ class Compiled:
             )
         if not (self.checks_inputs or _finite(x)):
             check.finite(x, "the input")
+        if self.image_range is not None:
+            image_range.check(x, self.image_range, "the images", of_bytes=False, takes_bytes=False)
         return x.detach().contiguous()
 
     def _wanted(self) -> str:

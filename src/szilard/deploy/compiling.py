@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from szilard.data.image_range import Range
 from szilard.deploy import arguments, backends, checking
 from szilard.deploy.backends import Backend, Job, Run
 from szilard.deploy.compiled import Compiled
@@ -24,7 +25,7 @@ from szilard.deploy.graph import (
 from szilard.deploy.lowered import as_point
 from szilard.deploy.rules import rule_of
 from szilard.deploy.uncertainty import Rule
-from szilard.deploy.units import Standardise, Units, warn_of_steps
+from szilard.deploy.units import Standardise, Units, check_steps
 from szilard.errors import SzilardError, first_line
 from szilard.likelihood import Likelihood
 from szilard.likelihood.targets import TaskName
@@ -55,6 +56,7 @@ def compile(
     threads: int = 1,
     path: Path | str | None = None,
     labels: Sequence[str] = (),
+    image_range: Range | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Compiled:
     """Compile a network into a function that returns an answer, its aleatoric and its epistemic uncertainty.
@@ -80,6 +82,8 @@ def compile(
         threads: of the runtime.
         path: file to write, for backends that write one. It is written only if all is well.
         labels: names of classes or targets.
+        image_range: lowest and highest value of the training images, in the units of the inputs. The function refuses
+            images in other units, as for a run; a file records the range, which other runtimes do not check.
         metadata: text that goes into the file.
 
     Returns:
@@ -87,14 +91,15 @@ def compile(
 
     Raises:
         SzilardError: a network in training mode, an operation without a rule or that the backend does not know, a
-            backend that is not installed, or one whose outputs differ from those of PyTorch by more than
-            0.001 of their size.
+            backend that is not installed, inputs whose values float32 cannot tell apart, or outputs that differ from
+            those of PyTorch by more than 0.001 of their size.
     """
     members = arguments.members_of(network)
     mode = arguments.mode_for(members, mode, samples)
     arguments.check_numbers(samples=samples, batch=batch, threads=threads)
     arguments.warn_of_one_draw(samples)
     arguments.check_units(inputs=inputs, targets=targets)
+    check_steps(inputs, targets)
     factors = arguments.factors_of(variance_factor, members, mode)
     arguments.check_example(members[0], example)
     names = _names(backend, path)
@@ -103,7 +108,6 @@ def compile(
         graph = _graph(members, rule, mode, samples or DRAWS, seed, factors).eval()
         if inputs is not None and not inputs.trivial:
             graph.inputs = Standardise(inputs)
-        warn_of_steps(inputs, targets)
         size = batch if batch is not None or graph.dynamic else len(example)
         shown = checking.some(example, size)
         wanted = _outputs(graph, shown)
@@ -118,6 +122,7 @@ def compile(
         names_of_labels,
         metadata or {},
         factors,
+        arguments.check_image_range(image_range, example),
     ).entries()
     kind = backends.kind(names[0])
     file = arguments.path_of(path, kind.suffix, kind.name)
@@ -138,6 +143,7 @@ def compile(
         checks_inputs=chosen.checks_inputs,
         metadata=description,
         difference=worst,
+        image_range=image_range,
     )
 
 

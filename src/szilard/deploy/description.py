@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from szilard.data.image_range import Range
 from szilard.deploy.uncertainty import Answer
 from szilard.errors import SzilardError
 from szilard.version import __version__
@@ -41,6 +43,7 @@ class Description:
         uncertainty: name of the rule that makes answers of outputs.
         labels: names of classes or targets; may be empty.
         other: text of the caller, for example how inputs are preprocessed.
+        image_range: lowest and highest value of the training images, in the units of the inputs.
         factors: of the variance of the outputs of each member, for information: they are part of the graph.
     """
 
@@ -53,6 +56,7 @@ class Description:
     labels: tuple[str, ...] = ()
     other: Mapping[str, str] = field(default_factory=dict)
     factors: tuple[float, ...] = ()
+    image_range: Range | None = None
 
     def entries(self) -> dict[str, str]:
         """The description as text by name, without a hash.
@@ -78,6 +82,8 @@ class Description:
         }
         if any(factor != 1 for factor in self.factors):
             own["variance_factor"] = ", ".join(f"{factor:.6g}" for factor in self.factors)
+        if self.image_range is not None:
+            own["image_range"] = json.dumps(self.image_range)
         return {f"{PREFIX}{name}": value for name, value in own.items()} | dict(self.other)
 
     @classmethod
@@ -104,12 +110,15 @@ class Description:
         mode, dtype = own["mode"], own["dtype"]
         shape, batch = _json(own["shape"]), _json(own["batch"])
         outputs, labels = _json(own["outputs"]), _json(own["labels"])
+        own["image_range"] = entries.get(f"{PREFIX}image_range", "null")  # not in files of earlier versions
+        images = _json(own["image_range"])
         valid = {
             "mode": mode in _MODES,
             "shape": _sizes(shape),
             "batch": batch is None or _sizes([batch]),
             "dtype": dtype in _DTYPES,
             "outputs": outputs == [*Answer._fields, *_MODES.get(mode, ())],
+            "image_range": images is None or _is_range(images),
             "labels": isinstance(labels, list) and all(isinstance(label, str) for label in labels),
         }
         for name, good in valid.items():
@@ -125,6 +134,7 @@ class Description:
             own["uncertainty"],
             tuple(labels),
             other,
+            image_range=None if images is None else (float(images[0]), float(images[1])),
         )
 
 
@@ -165,6 +175,11 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return ...  # equal to nothing valid; null is a valid batch
+
+
+def _is_range(found: Any) -> bool:
+    numbers = isinstance(found, list) and len(found) == 2 and all(type(n) in (int, float) for n in found)
+    return numbers and all(map(math.isfinite, found)) and found[0] < found[1]
 
 
 def _sizes(found: Any) -> bool:

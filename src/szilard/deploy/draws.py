@@ -18,6 +18,7 @@ from szilard.deploy.units import Standardise, Units, checked
 from szilard.errors import SzilardError
 from szilard.likelihood import Likelihood
 from szilard.likelihood.targets import TaskName
+from szilard.metrics.jackknife import jackknife_error
 from szilard.networks.takes import call
 
 DRAWS = 50
@@ -34,6 +35,7 @@ class DrawsComparison:
         unmatched: the same without a factor of the variance.
         draws: the same over draws, of which a finite number has slightly too little: for one network corrected by
             S / (S - 1).
+        error: standard error of ``draws``. All inputs have the same draws, so that more inputs do not make it smaller.
         factor: multiplies the variance of the outputs of one pass; with it, both are equal. Of an ensemble: one for
             each member, with which this member's uncertainties are equal.
         inputs: number of inputs.
@@ -43,6 +45,7 @@ class DrawsComparison:
     one_pass: float
     unmatched: float
     draws: float
+    error: float
     factor: float | tuple[float, ...]
     inputs: int
     count: int
@@ -51,6 +54,11 @@ class DrawsComparison:
     def ratio(self) -> float:
         """Epistemic uncertainty of one pass, divided by that of draws."""
         return self.one_pass / self.draws
+
+    @property
+    def ratio_error(self) -> float:
+        """Standard error of :attr:`ratio`."""
+        return self.ratio * self.error / self.draws
 
 
 @torch.no_grad()
@@ -103,9 +111,6 @@ def compare_with_draws(
             moments.append(_moments(member, x))
             outputs.append(_outputs(member, x, range(place * draws, (place + 1) * draws), seed))
     alone = [_mean(rule.of_draws(one).epistemic) for one in outputs]
-    # The draws of K members have within/(K S) too little variance, where within is the members' mean variance.
-    missing = sum(alone) / len(alone) / (len(members) * (draws - 1))
-    wanted = _mean(rule.of_draws(torch.cat(outputs)).epistemic) + missing
     if not max(alone) > 0:
         raise SzilardError(
             "the network's outputs are the same for all draws of its weights; compile its point"
@@ -117,7 +122,8 @@ def compare_with_draws(
     return DrawsComparison(
         _epistemic(rule, moments, factors),
         _epistemic(rule, moments, [1.0] * len(members)),
-        wanted,
+        _epistemic_of_draws(rule, outputs),
+        jackknife_error(lambda kept: _epistemic_of_draws(rule, [one[kept] for one in outputs]), draws),
         fitted[0] if mode == "moments" else fitted,
         len(x),
         draws,
@@ -147,6 +153,16 @@ def _outputs(network: nn.Module, x: Tensor, draws: range, seed: int) -> Tensor:
         with bayes.drawn(network, mix(seed, PREDICTING), number):
             found.append(call(network, x))
     return torch.stack(found)
+
+
+def _epistemic_of_draws(rule: Rule, outputs: Sequence[Tensor]) -> float:
+    """Mean epistemic uncertainty of K networks from S draws of each, ``[S, N, ...]``, as of infinitely many.
+
+    Their draws have within / (K S) too little variance, where within is the members' mean variance.
+    """
+    alone = [_mean(rule.of_draws(one).epistemic) for one in outputs]
+    missing = sum(alone) / len(alone) / (len(outputs) * (len(outputs[0]) - 1))
+    return _mean(rule.of_draws(torch.cat(list(outputs))).epistemic) + missing
 
 
 def _factor(rule: Rule, mean: Tensor, variance: Tensor, wanted: float) -> float:

@@ -121,7 +121,7 @@ class MomentsEnsembleGraph(Graph):
 
 
 class StackedGraph(Graph):
-    """Several networks of one structure, all in one batched graph: draws, or members of an ensemble.
+    """Several networks of one structure, all in one graph, batched: draws, or members of an ensemble.
 
     Args:
         networks: ordinary networks of the same class and shapes.
@@ -143,6 +143,7 @@ class StackedGraph(Graph):
         for number, name in enumerate(self.names):
             self.register_buffer(f"stacked{number}", torch.stack([state[name] for state in states]))
         self.count = len(networks)
+        self.looped = False  # one network after the other, where an operation has no batched form, as LSTM
         self.network = (first.to("meta"),)  # in a tuple, its tensors are no part of this module
 
     def outputs_of(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -152,8 +153,15 @@ class StackedGraph(Graph):
             output: Tensor = torch.func.functional_call(self.network[0], state, (x,))
             return output
 
-        outputs = torch.func.vmap(run)(stacked)
-        return tuple(self.rule.of_draws(outputs))
+        if not self.looped:
+            try:
+                return tuple(self.rule.of_draws(torch.func.vmap(run)(stacked)))
+            except RuntimeError:
+                self.looped = True  # an error of the network itself occurs again
+        one_by_one = [
+            run({name: value[number] for name, value in stacked.items()}) for number in range(self.count)
+        ]
+        return tuple(self.rule.of_draws(torch.stack(one_by_one)))
 
 
 def sampled(network: nn.Module, rule: Rule, samples: int, seed: int) -> StackedGraph:

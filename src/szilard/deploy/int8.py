@@ -45,7 +45,8 @@ class Effects:
     """What integers do.
 
     Attributes:
-        difference: largest absolute difference of an answer on the calibration inputs.
+        difference: largest absolute difference of an answer on the calibration inputs and the inputs of the
+            evaluation.
         bytes: size of the file before and after.
         before, after: accuracy (or RMSE), NLL (nats), and the AUROC of inputs unlike the training data by total
             uncertainty and by epistemic uncertainty, of the original and of the quantised network; empty without data.
@@ -90,7 +91,8 @@ def quantise(
     nodes = _products(model)
     if not nodes:
         raise SzilardError("the network has no product with a stored weight; there is nothing to quantise")
-    wanted = answers(original, calibration)
+    given = calibration if evaluation is None else torch.cat([calibration, evaluation.x])
+    wanted = answers(original, given)
     if not bool((calibration != calibration[:1]).any()):
         warnings.warn(
             "the calibration inputs do not vary, so that the ranges of activations and the difference are those of one "
@@ -116,7 +118,7 @@ def quantise(
     note = f"{len(nodes)} products in integers: {bits}-bit weights by channel, 8-bit activations"
     found = rewritten(original, session, made, note, path)
     effects = Effects(
-        float((answers(found, calibration).answer - wanted.answer).abs().max()),
+        float((answers(found, given).answer - wanted.answer).abs().max()),
         (len(session.content), len(_session(found).content)),
         *([] if evaluation is None else [quality(original, evaluation), quality(found, evaluation)]),
     )

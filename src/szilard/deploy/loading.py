@@ -59,4 +59,5 @@ def load(path: Path | str, *, threads: int = 1, trusted: bool = False) -> Compil
         described.labels,
         decisions,
         metadata=entries,
+        image_range=described.image_range,
     )

@@ -198,6 +198,15 @@ class OfQuantities(Rule):
             self._columns(mean[:, :k]), self._columns(noise), self._columns(variance[:, :k])
         )
 
+    def of_point(self, output: Tensor) -> Answer:
+        if self.variance is not None:
+            values = self._columns(output)
+            noise = self.variance.to(values).expand(values.shape)
+        else:
+            values, noise = (self._columns(part) for part in output.split(self.count, 1))
+            noise = (2 * noise).exp()
+        return self._in_units(values, noise, torch.zeros_like(values))
+
     def of_draws(self, outputs: Tensor) -> Answer:
         if self.variance is not None:
             values = torch.stack([self._columns(output) for output in outputs])

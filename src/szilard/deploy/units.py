@@ -14,6 +14,7 @@ from szilard.errors import SzilardError, SzilardWarning, shortened
 _TINY = torch.finfo(torch.float32).tiny
 _MANTISSA = 23  # bits of float32 after the first
 _COARSE = 0.01  # of the scale, a rounding error worth a warning
+_BLIND = 0.25  # of the scale, steps with which most values of an input are lost
 _SMALLEST = 1e-15  # scale of a target: its square, times a relative variance of 1e-7, is a normal number
 
 
@@ -61,14 +62,14 @@ class Units:
             self.scale, dtype=torch.float32
         )
 
-    def coarse(self) -> str:
+    def coarse(self, share: float = _COARSE) -> str:
         """What float32 cannot tell apart in these units, as a clause; empty if nothing.
 
-        A number near ``shift`` is then rounded by more than 1 % of ``scale``, as for a time in seconds since 1970.
+        Numbers near ``shift`` then have steps of more than ``share`` times ``scale``, as times since 1970 can.
         """
         shift, scale = (part.double() for part in torch.broadcast_tensors(*self.tensors()))
         steps = torch.exp2(shift.abs().clamp_min(_TINY).log2().floor() - _MANTISSA)
-        bad = (steps > _COARSE * scale).flatten().nonzero().flatten().tolist()
+        bad = (steps > share * scale).flatten().nonzero().flatten().tolist()
         if not bad:
             return ""
         first = bad[0]
@@ -116,8 +117,18 @@ def _numbers(value: object) -> Tensor | None:
     return found if real and found.numel() else None
 
 
-def warn_of_steps(inputs: Units | None, targets: Units | None) -> None:
-    """Warn of an input or a target whose values float32, the type of compiled graphs, rounds too coarsely."""
+def check_steps(inputs: Units | None, targets: Units | None) -> None:
+    """Warn of an input or a target whose values float32, the type of compiled graphs, rounds too coarsely.
+
+    Raises:
+        SzilardError: float32 has only a few steps in the deviation of an input, so that no answer could be right.
+    """
+    lost = "" if inputs is None else inputs.coarse(_BLIND)
+    if lost:
+        raise SzilardError(
+            f"input {lost}, so that a compiled network cannot tell its values apart; subtract a constant from the "
+            "column and train again"
+        )
     for what, units in (("input", inputs), ("target", targets)):
         clause = "" if units is None else units.coarse()
         if clause:

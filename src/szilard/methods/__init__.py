@@ -14,6 +14,7 @@ from torch import nn
 from szilard import bayes, catalogue, signatures
 from szilard.errors import SzilardError
 from szilard.methods.method import Method
+from szilard.sparse import make_pattern
 
 # For editors, which cannot see what is found at run time; a method that is not here works all the same.
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ _METHODS: dict[str, type[Method]] = {
 _CLASSES = {kind.__name__: kind for kind in _METHODS.values()}
 globals().update(_CLASSES)
 
-__all__ = ["Method", "check_options", "describe", "label", "make", "names", "options", "uses"]
+__all__ = ["Method", "check_options", "describe", "implied", "label", "make", "names", "options", "uses"]
 __all__.extend(sorted(_CLASSES))
 
 
@@ -55,15 +56,28 @@ def names() -> list[str]:
     return list(_METHODS)
 
 
-def make(name: str, n_data: int, **options_given: Any) -> Method:
+def make(name: str, /, n_data: int, **options_given: Any) -> Method:
     """Create a method by name, with the options of its class.
+
+    A pattern n:m sets the density n/m and the uniform allocation where these are not given.
 
     Raises:
         SzilardError: for an unknown method or option, naming the nearest known one.
     """
     kind = _known(name)
     check_options(name, options_given)
-    return _call(kind, n_data, **options_given)
+    return _call(kind, n_data, **implied(name, options_given), **options_given)
+
+
+def implied(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a method that a given pattern sets, without those that are given.
+
+    Raises:
+        SzilardError: for an unknown method or pattern.
+    """
+    able, pattern = options(name), given.get("pattern")
+    found = make_pattern(pattern).implied() if isinstance(pattern, str) else {}
+    return {key: value for key, value in found.items() if key in able and key not in given}
 
 
 def describe(name: str) -> list[signatures.Option]:

@@ -72,8 +72,8 @@ class ACDC(Resizing, Method):
         checks.reachable(self.density, len(weights), dense_entries(weights))
         return network
 
-    def check_run(self, total_steps: int, processes: int) -> None:
-        super().check_run(total_steps, processes)
+    def check_run(self, total_steps: int, processes: int, batch_size: int) -> None:
+        super().check_run(total_steps, processes, batch_size)
         self.phases.check(total_steps)
 
     def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:

@@ -15,7 +15,7 @@ from szilard.methods.method import Method
 from szilard.methods.stored_supports import match_supports
 from szilard.sparse import check_density, make_pattern
 from szilard.sparse.patterns import checked_pattern
-from szilard.topology.moves import GrowthFactory, Moves, Optimizers
+from szilard.topology.moves import POINT_GROWTHS, GrowthFactory, Moves, Optimizers
 from szilard.topology.schedule import Schedule
 
 #: Options of all methods that change nothing in this one, with their usual values.
@@ -36,7 +36,7 @@ class Deterministic(Method):
             that of multiply-adds), or ``"global"`` (the largest pretrained weights of all layers).
         dense_stem: leave the first layer dense if it is a convolution.
         pattern: in which units weights exist: ``"unstructured"``, blocks such as ``"block32"``, ``"neuron"``, n of m
-            columns such as ``"2:4"`` (at density n/m), or ``"fan-in"``.
+            columns such as ``"2:4"`` (which sets density and allocation by name), or ``"fan-in"``.
         growth_batches: batches over which the growth gradient is averaged.
         every: optimiser steps between two moves of the support.
         fraction: fraction of the entries that the first move replaces, decayed along a cosine. 0 is a static mask.
@@ -81,7 +81,7 @@ class Deterministic(Method):
         self.allocation, self.dense_stem = allocation, dense_stem
         self.pattern = checked_pattern(pattern, density, allocation).name
         schedule = Schedule(every, fraction, end, last)
-        self.moves = Moves(schedule, "magnitude", growth_batches, growth, self.seed)
+        self.moves = Moves(schedule, "magnitude", growth_batches, growth, self.seed, POINT_GROWTHS)
 
     @property
     def converts(self) -> bool:  # type: ignore[override]
@@ -98,8 +98,12 @@ class Deterministic(Method):
             return network
         return self._on_supports(network, self.density)
 
-    def _on_supports(self, network: nn.Module, density: float) -> nn.Module:
-        """A network of point weights on supports of this density, by the method's options."""
+    def _on_supports(self, network: nn.Module, density: float, *, prunes: bool = False) -> nn.Module:
+        """A network of point weights on supports of this density, by the method's options.
+
+        Args:
+            prunes: whether the density falls in training.
+        """
         return bayes.bayesianize(
             network,
             density,
@@ -108,6 +112,7 @@ class Deterministic(Method):
             allocation=self.allocation,
             input_shape=self.input_shape,
             dense_stem=self.dense_stem,
+            prunes=prunes,
             pattern=self.pattern,
             seed=self.seed,
             **self._which(),

@@ -95,11 +95,7 @@ class RigL(Static):
 
 
 class ITOP(Static):
-    """Explore as many entries as possible: rare, large moves until the end (in-time over-parameterisation).
-
-    Args:
-        growth: where entries grow: at ``"random"``, or by the ``"gradient"``.
-    """
+    """Explore as many entries as possible: rare, large moves until the end (in-time over-parameterisation)."""
 
     name = "itop"
     label = "ITOP"

@@ -96,18 +96,18 @@ class EarlyBird(Resizing, Method):
             network, point=True, fresh=not self.pretrained, seed=self.seed, **self._which()
         )
 
-    def check_run(self, total_steps: int, processes: int) -> None:
-        super().check_run(total_steps, processes)
-        if self.interval:
-            self._check_interval(total_steps)
-
-    def _check_interval(self, total: int) -> None:
-        masks = int(self.end * total) // self.interval
+    def check_run(self, total_steps: int, processes: int, batch_size: int) -> None:
+        super().check_run(total_steps, processes, batch_size)
+        interval = self.interval or self._epoch(batch_size, processes)
+        masks = int(self.end * total_steps) // interval
         if masks < _WINDOW:
             raise SzilardError(
-                f"an Early-Bird ticket compares {_WINDOW} masks, one every {self.interval} steps, and {masks} come in "
-                f"the first {self.end:g} of {total} steps; train for more epochs, or set every or end"
+                f"an Early-Bird ticket compares {_WINDOW} masks, one every {interval} steps, and {masks} come in "
+                f"the first {self.end:g} of {total_steps} steps; train for more epochs, or set every or end"
             )
+
+    def _epoch(self, batch_size: int, processes: int) -> int:
+        return math.ceil(self.n_data / (batch_size * processes))
 
     def temperature_at(self, step: int) -> float:
         """1: the penalty does not depend on the temperature."""
@@ -124,13 +124,8 @@ class EarlyBird(Resizing, Method):
         if torch.is_grad_enabled() and network.training:
             self._x = x
             if not self.interval:
-                self.interval = math.ceil(self.n_data / (max(1, inputs.count(x)) * processes()))
+                self.interval = self._epoch(max(1, inputs.count(x)), processes())
         return super().loss(network, x, y)
-
-    def _before_forward(self, network: nn.Module) -> None:
-        super()._before_forward(network)
-        if self.step == 0 and torch.is_grad_enabled() and network.training:
-            self._check_interval(self.total_steps or 0)
 
     def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
         self._count_entries(network)

@@ -21,7 +21,7 @@ from szilard.methods.method import Method
 from szilard.methods.mixture import Mixture
 from szilard.metrics import Predictive
 from szilard.networks.ensemble import Ensemble, ensemble_in
-from szilard.topology.moves import Moves, Optimizers
+from szilard.topology.moves import POINT_GROWTHS, Moves, Optimizers
 from szilard.topology.refinements import Refinements
 
 
@@ -91,12 +91,14 @@ class FreeTickets(Static):
         self.members, self.exploration, self.escape = members, exploration, escape
         self.refinement_lr = refinement_lr
         self.phases = Refinements(every, fraction, end, last, members, exploration, escape)
-        self.moves = Moves(self.phases, "magnitude", growth_batches, self.moves.growth, self.seed)
+        self.moves = Moves(
+            self.phases, "magnitude", growth_batches, self.moves.growth, self.seed, POINT_GROWTHS
+        )
         if self.total_steps is not None:
             self.phases.check(self.total_steps)
 
-    def check_run(self, total_steps: int, processes: int) -> None:
-        super().check_run(total_steps, processes)
+    def check_run(self, total_steps: int, processes: int, batch_size: int) -> None:
+        super().check_run(total_steps, processes, batch_size)
         self.phases.check(total_steps)
 
     def prepare(

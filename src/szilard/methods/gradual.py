@@ -35,7 +35,7 @@ class GradualPruning(Resizing, Deterministic):
         every: optimiser steps between two changes of the density; by default 100, or in short runs a twentieth of the
             steps in which it falls.
         allocation: of a first support below density 1: ``"erk"``, ``"uniform"``, ``"flops"`` or ``"global"``.
-        dense_stem: leave the first layer dense if it is a convolution.
+        dense_stem: leave the first layer dense if it is a convolution; densities are then those of the others.
         fraction: fraction of the remaining entries of each weight that the first change also replaces.
         last: fraction of the entries that the last change replaces.
         growth_batches: batches over which the growth gradient is averaged.
@@ -85,8 +85,8 @@ class GradualPruning(Resizing, Deterministic):
             self.budget = replace(self.budget, every=every)
             self.moves.schedule = replace(self.moves.schedule, every=every)
 
-    def check_run(self, total_steps: int, processes: int) -> None:
-        super().check_run(total_steps, processes)
+    def check_run(self, total_steps: int, processes: int, batch_size: int) -> None:
+        super().check_run(total_steps, processes, batch_size)
         self._settle(total_steps)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -95,7 +95,7 @@ class GradualPruning(Resizing, Deterministic):
             self._settle(self.total_steps)
 
     def _convert(self, network: nn.Module) -> nn.Module:
-        return self._on_supports(network, self.initial_density)
+        return self._on_supports(network, self.initial_density, prunes=True)
 
     def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
         self._count_entries(network)
@@ -107,7 +107,7 @@ class GradualPruning(Resizing, Deterministic):
 
     @torch.no_grad()
     def _prune(self, network: nn.Module, optimizer: Optimizers, density: float) -> None:
-        weights = trained(network)
+        weights = [weight for weight in trained(network) if not weight.stem]
         total = max(round(density * dense_entries(weights)), len(weights))
         if total >= sum(weight.support.nnz for weight in weights):
             return

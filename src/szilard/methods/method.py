@@ -21,6 +21,7 @@ from szilard.methods import (
     checks,
     decay,
     inputs,
+    more_entries,
     optimizers,
     short_runs,
 )
@@ -220,8 +221,11 @@ class Method(Predicting):
         if self.total_steps is None and training:
             self.total_steps = _DEFAULT_EPOCHS * math.ceil(self.n_data / max(1, inputs.count(x)))
         if training and self._losses == self.step == 0 and self.total_steps is not None:
-            self.check_run(self.total_steps, processes())
+            self.check_run(self.total_steps, processes(), max(1, inputs.count(x)))
             short_runs.warn(self, network, self.total_steps)
+            more_entries.warn(self, network)
+        if training and self._losses == 0 and self.step == self.total_steps:
+            short_runs.warn_of_end(self)
         self._reset_noise(network)
         self._before_forward(network)
         weight = self.temperature_at(self.step) / self.n_data
@@ -264,7 +268,9 @@ class Method(Predicting):
     ) -> None:
         """Call once after training: computes the BatchNorm statistics for predictions."""
         wanted = getattr(self, "density", None) if self.resizes else None
-        if wanted is not None:
+        if self.converts and self.step == 0 and self._losses > 1:
+            short_runs.warn_of_no_step(self, self._losses)
+        elif wanted is not None:
             short_runs.warn_of_density(self, network, wanted)
         bayes.reestimate_batchnorm(network, batches)
 

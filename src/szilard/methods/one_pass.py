@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from szilard.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, Noi
 from szilard.methods import checks, inputs
 from szilard.methods.to_predictive import predictive_of, two_classes
 from szilard.metrics import Predictive
+from szilard.metrics.jackknife import jackknife_error
 from szilard.metrics.normal_points import normal_points, normal_quantiles
 
 POINTS = 128  # of the Gaussian of the logits; a multiple of STAND_INS
@@ -23,9 +25,52 @@ _FAR = 1.5  # ratio to draws, or its inverse
 STAND_INS = 32  # known values that stand for an unseen category, drawn with their frequencies
 
 
-def far_from_draws(ratio: float) -> bool:
-    """Whether a ratio of epistemic uncertainty in one pass to that of draws is worth a warning."""
-    return not 1 / _FAR < ratio < _FAR
+class RatioToDraws(NamedTuple):
+    """Mean epistemic uncertainty in one pass, divided by that of draws.
+
+    Attributes:
+        ratio: of the means over the inputs.
+        error: its standard error, because the number of draws is finite. Draws are the same for all inputs, so that
+            more inputs do not make it smaller.
+    """
+
+    ratio: float
+    error: float
+
+    @property
+    def is_far(self) -> bool:
+        """Whether it is worth a warning: more than a factor of 1.5 from 1, by more than two standard errors."""
+        return (
+            abs(math.log(self.ratio)) > math.log(_FAR) + 2 * self.error / self.ratio
+            if self.ratio > 0
+            else True
+        )
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether it is within two standard errors of 1."""
+        return abs(self.ratio - 1) <= 2 * self.error
+
+
+def ratio_to_draws(found: Predictive, drawn: Predictive) -> RatioToDraws | None:
+    """Epistemic uncertainty of one pass beside that of draws, for the same inputs; None if draws have none.
+
+    Args:
+        found: predictions of one pass.
+        drawn: of S independent draws, at least two.
+    """
+
+    def of_draws(kept: Predictive) -> float:
+        # S draws have (S - 1) / S of the variance of all draws.
+        count = kept.n_samples
+        return float(kept.epistemic().double().mean()) * count / (count - 1)
+
+    wanted = of_draws(drawn)
+    if not wanted > 0:
+        return None
+    ratio = float(found.epistemic().double().mean()) / wanted
+    error = jackknife_error(lambda kept: of_draws(drawn.of_draws(kept)), drawn.n_samples)
+    return RatioToDraws(ratio, ratio * error / wanted)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from torch import nn
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
 from szilard.methods.training_state import processes
+from szilard.topology.explored import Explored
 
 
 def check_wrapper(network: nn.Module, label: str) -> None:
@@ -35,7 +36,7 @@ def check_wrapper(network: nn.Module, label: str) -> None:
                 )
 
 
-def check_supports(weights: Sequence[Weight], label: str) -> None:
+def check_supports(weights: Sequence[Weight | Explored], label: str) -> None:
     """Raise unless the supports are the same in all processes; to be called by all of them.
 
     Args:
@@ -52,7 +53,7 @@ def check_supports(weights: Sequence[Weight], label: str) -> None:
         found.update(weight.support.flat().cpu().numpy().tobytes())
     number = int.from_bytes(found.digest()[:7], "big")
     # The largest of (n, -n) over all processes is (n, -n) only if all have n.
-    pair = torch.tensor([number, -number], device=weights[0].mean.device)
+    pair = torch.tensor([number, -number], device=weights[0].support.col.device)
     torch.distributed.all_reduce(pair, torch.distributed.ReduceOp.MAX)
     if pair.tolist() != [number, -number]:
         raise SzilardError(

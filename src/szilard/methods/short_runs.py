@@ -1,4 +1,4 @@
-"""Warnings about runs that are too short for the schedule of their supports."""
+"""Warnings about runs that are shorter or longer than the schedule of their supports."""
 
 from __future__ import annotations
 
@@ -27,6 +27,35 @@ def warn(method: Any, network: nn.Module, total: int) -> None:
     )
     if text:
         warnings.warn(f"{method.label} {text}", SzilardWarning, stacklevel=4)
+
+
+def warn_of_end(method: Any) -> None:
+    """Warn when training goes on after the last step of the schedules, if entries or learning rates follow them."""
+    if not (method.resizes or _moves(method) or method.annealed):
+        return
+    after = "learning rates stay at zero" if method.annealed else "entries stay what they are"
+    warnings.warn(
+        f"{method.label} trains for more than total_steps={method.total_steps}, where its schedules end, so that "
+        f"{after}; make it with total_steps= of the whole training",
+        SzilardWarning,
+        stacklevel=3,
+    )
+
+
+def _moves(method: Any) -> bool:
+    schedule = getattr(getattr(method, "moves", None), "schedule", None)
+    return bool(method.converts and getattr(schedule, "fraction", 0))
+
+
+def warn_of_no_step(method: Any, losses: int) -> None:
+    """Warn after training if no step was counted."""
+    still = " and no entry has moved" if method.resizes or _moves(method) else ""
+    warnings.warn(
+        f"{method.label} has computed {losses} losses and no step of training was counted, so that its schedules have "
+        f"not begun{still}; call after_step(network, optimizer) after every step",
+        SzilardWarning,
+        stacklevel=3,
+    )
 
 
 def _no_move(moves: Any, total: int) -> str:
@@ -64,9 +93,9 @@ def warn_of_density(method: Any, network: nn.Module, wanted: float) -> None:
     """Warn after training if more weights are left than the method should have removed.
 
     Args:
-        wanted: fraction of all weights.
+        wanted: fraction of all weights, without a first layer that stays dense.
     """
-    held = [one.weight for one in every_weight(network)]
+    held = [one.weight for one in every_weight(network) if not one.weight.stem]
     entries, size = _entries([w.support for w in held])
     if not size or entries <= max(1.02 * wanted * size, wanted * size + len(held)):
         return

@@ -43,7 +43,7 @@ class SSVI(Method):
             that of multiply-adds), or ``"global"`` (the largest pretrained weights of all layers).
         dense_stem: leave the first layer dense if it is a convolution.
         pattern: in which units weights exist: ``"unstructured"``, blocks such as ``"block32"``, ``"neuron"``, n of m
-            columns such as ``"2:4"`` (at density n/m), or ``"fan-in"``.
+            columns such as ``"2:4"`` (which sets density and allocation by name), or ``"fan-in"``.
         pretrained: start from the network's own weights: their largest entries are the first support.
     """
 

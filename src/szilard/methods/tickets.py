@@ -102,8 +102,8 @@ class Tickets(Resizing, Method):
         checks.reachable(self.density, len(weights), dense_entries(weights))
         return network
 
-    def check_run(self, total_steps: int, processes: int) -> None:
-        super().check_run(total_steps, processes)
+    def check_run(self, total_steps: int, processes: int, batch_size: int) -> None:
+        super().check_run(total_steps, processes, batch_size)
         self.budget.check(total_steps)
 
     def anneal(self, optimizer: torch.optim.Optimizer) -> None:
@@ -185,6 +185,11 @@ class Tickets(Resizing, Method):
         return Ticket(network, {**self._rewound, **indices})
 
     def state_dict(self) -> dict[str, Any]:
+        """As of every method, with all values of the rewind step.
+
+        They stay after the last level, too: the ticket of a finished run is read from them, and ``elastic-ticket``
+        with a random mask needs those of all places, not of the ticket's alone.
+        """
         return {**super().state_dict(), "rewind": dict(self._rewound)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

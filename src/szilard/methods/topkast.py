@@ -14,7 +14,7 @@ from szilard.bayes.weight import Weight
 from szilard.data import Split
 from szilard.errors import SzilardError
 from szilard.likelihood.free_energy import FreeEnergy
-from szilard.methods import checks, unused
+from szilard.methods import checks, shared, unused
 from szilard.methods.deterministic import Deterministic
 from szilard.methods.method import Method
 from szilard.sparse import check_density
@@ -101,14 +101,6 @@ class TopKAST(Method):
         self._reserve: list[Tensor | None] = []  # values of all entries of each weight, in host memory
         self._explored: list[float] = []
 
-    def check_run(self, total_steps: int, processes: int) -> None:
-        if processes > 1:
-            raise SzilardError(
-                "Top-KAST has gradients outside of the forward pass, which several processes cannot share; train with "
-                "one process (--devices 1)"
-            )
-        super().check_run(total_steps, processes)
-
     # -- before training ----------------------------------------------------------------------------
 
     def _convert(self, network: nn.Module) -> nn.Module:
@@ -187,10 +179,13 @@ class TopKAST(Method):
         if self.step % self.every or self.step >= (self.total_steps or self.step + 1):
             return  # nothing enters A after the last step, untrained beside the others
         optimizers = checks.with_optimizer(self.label, optimizer)
+        chosen: list[Weight | explored.Explored] = []
         for number, (_, weight, _) in enumerate(every_weight(network)):
             more, reserve = explored.explored_of(weight), self._reserve[number]
             if more is not None and reserve is not None:
                 nested.refresh(weight, more, reserve, optimizers, self._draw(number))
+                chosen += [weight, more]
+        shared.check_supports(chosen, self.label)
 
     def finish(
         self, network: nn.Module, batches: Iterable[tuple[Any, Tensor]], valid: Split | None = None

@@ -40,15 +40,21 @@ class TrainingState:
         self.last = FreeEnergy(torch.zeros(()), torch.zeros(()))
         self._losses = 0  # training losses since the last step: each has its own noise
         self._trained = False  # since it was made or its state was loaded
+        #: Whether :meth:`anneal` has set learning rates.
+        self.annealed = False
 
-    def check_run(self, total_steps: int, processes: int) -> None:
+    def check_run(self, total_steps: int, processes: int, batch_size: int) -> None:
         """Raise if it cannot train for this number of steps or in this number of processes.
 
         The first loss calls it, and :func:`szilard.fit` before it writes a file.
+
+        Args:
+            batch_size: examples in the first batch of one process.
         """
 
     def anneal(self, optimizer: torch.optim.Optimizer) -> None:
         """Set the learning rates for the next step: a cosine from each group's initial rate to zero."""
+        self.annealed = True
         factor = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / (self.total_steps or 1))))
         for group in optimizer.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor

@@ -94,6 +94,22 @@ class Predictive:
         )
         return Predictive(p, means, variances, self.multilabel)
 
+    def of_draws(self, chosen: Tensor) -> Predictive:
+        """The predictions of some of the draws, by index ``[S']``."""
+        p, means, variances = (
+            None if value is None else value[chosen]
+            for value in (self.probabilities, self.means, self.variances)
+        )
+        return Predictive(p, means, variances, self.multilabel)
+
+    def of_inputs(self, count: int) -> Predictive:
+        """The predictions for the first inputs."""
+        p, means, variances = (
+            None if value is None else value[:, :count]
+            for value in (self.probabilities, self.means, self.variances)
+        )
+        return Predictive(p, means, variances, self.multilabel)
+
     @property
     def target_type(self) -> DataTargets:
         """What is predicted."""

@@ -37,8 +37,8 @@ def compare(method: Method, network: nn.Module, data: DataSet, *, seed: int = 0)
         seed: of the draws.
 
     Returns:
-        the fields ``inputs``, ``of_inputs``, ``ood``, ``predictions``, ``epistemic_ratio`` and ``deviations`` of
-        :func:`szilard.run.one_pass.check`.
+        the fields ``inputs``, ``of_inputs``, ``ood``, ``predictions``, ``epistemic_ratio``, ``epistemic_ratio_error``
+        and ``deviations`` of :func:`szilard.run.one_pass.check`.
 
     Raises:
         SzilardError: an operation without a rule for one pass, or outputs that are not finite.
@@ -59,12 +59,14 @@ def compare(method: Method, network: nn.Module, data: DataSet, *, seed: int = 0)
         )  # fmt: skip
         row = {"kind": way[0], "draws": way[1], "runtime": PYTORCH, "quality": quality, "seconds": None}
         rows.append(row)
+    ratio = one_pass.ratio_to_draws(found["moments", 0], found["draws", DRAWS[-1]])
     return {
         "inputs": len(test.x),
         "of_inputs": len(data.test.x),
         "ood": None if outside is None else data.judged_ood_name,
         "predictions": rows,
-        "epistemic_ratio": _epistemic_ratio(found),
+        "epistemic_ratio": None if ratio is None else ratio.ratio,
+        "epistemic_ratio_error": None if ratio is None else ratio.error,
         "deviations": _deviations(one_pass.moments(network, test.x, _BATCH), stacked),
     }
 
@@ -133,14 +135,6 @@ def _of_mean(method: Method, network: nn.Module, x: Tensor) -> Predictive:
     with bayes.evaluating(network):
         parts = [network(part.to(device)).cpu() for part in x.split(_BATCH)]
     return method.of_outputs(torch.cat(parts).unsqueeze(0))
-
-
-def _epistemic_ratio(found: dict[Way, Predictive]) -> float | None:
-    """Mean epistemic uncertainty in one pass, divided by that of the most draws; None if draws have none."""
-    count = DRAWS[-1]
-    one, drawn = (float(found[way].epistemic().double().mean()) for way in (("moments", 0), ("draws", count)))
-    # Draws of a finite number S have (S - 1) / S of the variance of all draws.
-    return one / (drawn * count / (count - 1)) if drawn > 0 else None
 
 
 def _deviations(found: Moments, stacked: Tensor) -> dict[str, Any]:

@@ -133,7 +133,7 @@ QUALITY = (
            _fixed(3), "more", "difference"),
 )  # fmt: skip
 COST = (
-    Figure("nonzeros", "non-zeros", "existing entries of weights and biases", si),
+    Figure("nonzeros", "stored entries", "entries of weights and biases that exist, of any value", si),
     Figure("bits", "memory", "size of the network in memory: values and indices", lambda v: si(v / 8, "B")),
     Figure("macs", "MACs", "multiply-adds of one inference of one example, mean network", si),
     Figure("bytes_moved", "bytes moved", "by one inference of one example", lambda v: si(v, "B")),

@@ -131,7 +131,9 @@ def deviations(m: MethodRun, width: float = THIRD) -> Plot | None:
     caption += f"; the sd of {pairs['draws']} draws has a standard error of {error}"
     epistemic = m.one_pass.get("epistemic_ratio")
     if epistemic is not None:
-        caption += f"; epistemic uncertainty: one pass / draws = {epistemic:.2f} (means)"
+        ratio_error = m.one_pass.get("epistemic_ratio_error")
+        within = "" if ratio_error is None else f" ±{ratio_error:.2f}"
+        caption += f"; epistemic uncertainty: one pass / draws = {epistemic:.2f}{within} (means)"
     title = f"{m.name}: sd in one pass"
     label = f"Standard deviation of outputs in one pass against that of draws, {m.name}"
     return Plot(

@@ -22,7 +22,7 @@ def check(content: Any) -> dict[str, Any]:
       others), ``runtime`` ("PyTorch" or a backend), ``quality`` (finite numbers by name), ``seconds`` of one call or
       None;
     * ``epistemic_ratio``: mean epistemic uncertainty in one pass, divided by that of the draws of ``deviations``; None
-      if draws have none, and in files of earlier versions;
+      if draws have none, and in files of earlier versions; ``epistemic_ratio_error``: its standard error, or None;
     * ``deviations``: standard deviations of outputs: ``moments`` in one pass, ``sampled`` over ``draws`` draws, all
       above zero; ``outputs``: how many there are in all;
     * ``time``: None, or ``batch``, ``threads``, ``runtime`` and ``noise`` (sentence parts that say why the machine was
@@ -36,9 +36,10 @@ def check(content: Any) -> dict[str, Any]:
     rows, pairs, time = content.get("predictions"), content.get("deviations"), content.get("time")
     if not isinstance(rows, list) or len(rows) > _MOST_ROWS or not isinstance(pairs, dict):
         raise ValueError("has no predictions or no deviations")
-    ratio = content.get("epistemic_ratio")
-    if not (ratio is None or (is_number(ratio) and ratio >= 0)):
-        raise ValueError("has a ratio of epistemic uncertainties that is negative")
+    ratio, error = content.get("epistemic_ratio"), content.get("epistemic_ratio_error")
+    for number in (ratio, error):
+        if not (number is None or (is_number(number) and number >= 0)):
+            raise ValueError("has a ratio of epistemic uncertainties that is negative")
     ood = content.get("ood")
     if not isinstance(content.get("result"), str) or not (ood is None or isinstance(ood, str)):
         raise ValueError("does not say what it is of")
@@ -49,6 +50,7 @@ def check(content: Any) -> dict[str, Any]:
         "ood": None if ood is None else text(ood),
         "predictions": [_row(row) for row in rows],
         "epistemic_ratio": None if ratio is None else float(ratio),
+        "epistemic_ratio_error": None if error is None else float(error),
         "deviations": _pairs(pairs),
         "time": None if time is None else _time(time),
     }

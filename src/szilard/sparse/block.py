@@ -105,6 +105,12 @@ class Block(Pattern):
         }
         return {name: tensor.to(torch.int32) for name, tensor in found.items()}
 
+    def index_bits(self, support: Entries) -> int:
+        """CSR of the blocks."""
+        grid = self.grid(support.rows, support.cols)
+        blocks = self._block_of(support.flat(), support.cols).unique()
+        return 32 * (grid.rows + 1 + len(blocks))
+
     def _block_of(self, flat: Tensor, cols: int) -> Tensor:
         return flat // cols // self.side * -(-cols // self.side) + flat % cols // self.side
 

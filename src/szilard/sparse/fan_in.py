@@ -92,6 +92,11 @@ class FanIn(Pattern):
             else "its rows differ in their numbers of entries"
         )
 
+    def index_bits(self, support: Entries) -> int:
+        """A column for each entry, and a number for each existing row if some are missing."""
+        rows = int((support.crow.diff() > 0).sum())
+        return 32 * (support.nnz + (rows if rows < support.rows else 0))
+
     def _ablated(self, count: Tensor, salient_rows: Tensor, cols: int) -> Tensor:
         """Entries of every row after rows without enough salient entries are gone.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,6 +22,21 @@ class GradientListener(Protocol):
 
     def add_gradient(self, gradient: Tensor) -> None:
         """Add the gradient of the weight, ``[rows, cols]``."""
+
+
+class GradientCarrier(ABC):
+    """Gives gradients of a weight to a parameter of its own, through autograd as that of every parameter.
+
+    So gradient accumulation, loss scales and the average over processes treat that parameter like all others.
+    """
+
+    @abstractmethod
+    def through(self, values: Tensor) -> tuple[Tensor, GradientListener]:
+        """The same values as the product of one call reads them, and what to add that call's gradients to.
+
+        The gradient of the values that are returned must come after what is added, as it does in the backward pass of a
+        product whose output has a hook.
+        """
 
 
 class Growth(GradientListener, Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,16 +45,21 @@ class NOfM(Pattern):
     def name(self) -> str:  # type: ignore[override]
         return f"{self.n}:{self.m}"
 
+    def implied(self) -> dict[str, Any]:
+        return {"density": self.n / self.m, "allocation": "uniform"}
+
     def check_options(self, density: float, allocation: str) -> None:
+        wrong, right = [], []
         if abs(density * self.m / self.n - 1) > _SAME:
-            raise SzilardError(
-                f"the pattern {self.name} keeps {self.n / self.m:.4g} of the entries of every weight, not "
-                f"{density:g}; give density={self.n / self.m:.4g}"
-            )
+            wrong.append(f"density cannot be {density:g}")
+            right.append(f"density={self.n / self.m:.4g}")
         if allocation != "uniform":
+            wrong.append(f"allocation cannot be {allocation!r}")
+            right.append("allocation='uniform'")
+        if wrong:
             raise SzilardError(
-                f"the pattern {self.name} has the same density in every weight, so allocation cannot be "
-                f"{allocation!r}; give allocation='uniform'"
+                f"the pattern {self.name} keeps {self.n / self.m:.4g} of the entries of every weight, so "
+                f"{' and '.join(wrong)}; give {' and '.join(right)}"
             )
 
     def unfit(self, shape: Sequence[int]) -> str:
@@ -87,6 +93,10 @@ class NOfM(Pattern):
         # The entries ascend: the first n must be those of the first group, the next n those of the second.
         expected = torch.arange(support.nnz, device=group.device) // self.n
         return "" if torch.equal(group, expected) else wrong
+
+    def index_bits(self, support: Entries) -> int:
+        """The place of each entry within its group, such as two bits for 2:4."""
+        return support.nnz * (self.m - 1).bit_length()
 
     def _check(self, shape: Sequence[int], nnz: int) -> None:
         """Raise unless a weight of ``shape`` can have ``nnz`` entries of this pattern."""

@@ -108,6 +108,11 @@ class Neuron(Pattern):
         count = support.nnz // len(row)
         return {"kept_rows": row, "kept_channels": (support.col[:count:kernel] // kernel).long()}
 
+    def index_bits(self, support: Entries) -> int:
+        """A number for each kept row and channel, and none for a side that is whole."""
+        sides = zip((support.kept_rows, support.kept_channels), support.shape[:2], strict=True)
+        return 32 * sum(len(kept) for kept, whole in sides if len(kept) < whole)
+
     def _sides(self, shape: Sequence[int], nnz: int) -> tuple[int, int]:
         """(rows, channels) to keep; the longer side compensates the rounding of the shorter."""
         if len(shape) < 2:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -55,6 +55,10 @@ class Pattern:
         """This pattern for a weight that is the first (reads the data) or the last (gives the outputs) of a network."""
         return self
 
+    def implied(self) -> dict[str, Any]:
+        """The density and the allocation of every network of this pattern, by name of the option, if it sets them."""
+        return {}
+
     def check_options(self, density: float, allocation: str) -> None:
         """Raise :class:`SzilardError` if a network of this pattern cannot have that density and allocation."""
 
@@ -92,6 +96,10 @@ class Pattern:
     def index(self, support: Entries) -> dict[str, Tensor]:
         """Coarse index that products of this pattern need, by name; cached by the support, never saved."""
         return {}
+
+    def index_bits(self, support: Entries) -> int:
+        """Bits of the int32 numbers that say which entries of a support exist: here CSR, a column for each entry."""
+        return 32 * (support.rows + 1 + support.nnz)
 
 
 @dataclass(frozen=True)

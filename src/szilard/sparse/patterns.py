@@ -47,11 +47,11 @@ def checked_pattern(name: str | Pattern, density: float, allocation: str) -> Pat
     """
     check_allocation(allocation)
     pattern = make_pattern(name)
+    pattern.check_options(density, allocation)
     if allocation == "global" and pattern != UNSTRUCTURED:
         raise SzilardError(
             f"allocation 'global' compares single weights and takes no pattern {pattern.name}; leave pattern out"
         )
-    pattern.check_options(density, allocation)
     return pattern
 
 

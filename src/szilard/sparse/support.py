@@ -136,6 +136,14 @@ class Support(nn.Module):
         return Index(self.crow, self.col, self.t_crow, self.t_col, self.t_perm)
 
     @property
+    def index_bits(self) -> int:
+        """Bits that say which entries exist, as its pattern needs them (:meth:`Pattern.index_bits`); 0 if all do.
+
+        The state dict holds CSR for every pattern, which can be larger.
+        """
+        return 0 if self.is_full else self.pattern.index_bits(self)
+
+    @property
     def fan_in(self) -> float:
         """Mean number of existing entries of the rows that have any."""
         return self.nnz / max(1, self.existing_rows)

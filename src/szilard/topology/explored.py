@@ -12,6 +12,7 @@ from szilard.bayes.base_layer import BayesLayer
 from szilard.bayes.network_weights import every_weight
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
+from szilard.sparse.growth import GradientCarrier, GradientListener
 from szilard.sparse.support import Support
 
 _CHILD = "explored"
@@ -34,10 +35,8 @@ class Explored(nn.Module):
         self.values = nn.Parameter(values)
 
 
-class ExploredGradient:
-    """Adds the gradient of explored entries to their parameter, at each backward pass of the layer.
-
-    The gradient is scaled and accumulated as that of every other parameter.
+class ExploredGradient(GradientCarrier):
+    """Gives the gradient of explored entries to their parameter, in the backward pass of the layer.
 
     Args:
         explored: of the weight.
@@ -47,21 +46,51 @@ class ExploredGradient:
     def __init__(self, explored: Explored, layer: BayesLayer | None) -> None:
         self._explored, self._layer = explored, layer
 
+    def through(self, values: Tensor) -> tuple[Tensor, GradientListener]:
+        call = _Call(self._explored.support, self._layer)
+        return _Carried.apply(values, self._explored.values, call), call
+
+
+class _Call:
+    """The gradient at explored entries of one call of a layer."""
+
+    def __init__(self, support: Support, layer: BayesLayer | None) -> None:
+        self._support, self._layer = support, layer
+        self._gradient: Tensor | None = None
+
     @torch.no_grad()
     def add(self, grad: Tensor, x: Tensor) -> None:
         """Add one batch: the loss gradient of the layer's output, and its input."""
         assert self._layer is not None  # only layers give batches
-        self._accumulate(self._layer.entries_gradient(grad, x, self._explored.support))
+        self._add(self._layer.entries_gradient(grad, x, self._support))
 
     @torch.no_grad()
     def add_gradient(self, gradient: Tensor) -> None:
         """Add the gradient of the weight, ``[rows, cols]``."""
-        self._accumulate(self._explored.support.gather(gradient))
+        self._add(self._support.gather(gradient))
 
-    def _accumulate(self, gradient: Tensor) -> None:
-        values = self._explored.values
-        gradient = gradient.to(values.dtype)
-        values.grad = gradient if values.grad is None else values.grad + gradient
+    def _add(self, gradient: Tensor) -> None:
+        self._gradient = gradient if self._gradient is None else self._gradient + gradient
+
+    def taken(self, like: Tensor) -> Tensor:
+        """The gradient since the last call of this function, in the type of ``like``."""
+        found, self._gradient = self._gradient, None
+        return torch.zeros_like(like) if found is None else found.to(like.dtype)
+
+
+class _Carried(torch.autograd.Function):
+    """The values of a weight as they are; backward, also the gradient of explored entries that the layer has added."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, explored: Tensor, call: _Call) -> Tensor:
+        ctx.call = call
+        ctx.save_for_backward(explored)
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        (explored,) = ctx.saved_tensors
+        return gradient, ctx.call.taken(explored), None
 
 
 def explored_of(weight: Weight) -> Explored | None:

@@ -24,9 +24,11 @@ from szilard.topology.scores import SCORES
 #: :class:`~szilard.topology.GrowthGradient` is one.
 GrowthFactory = Callable[[RowsGradient | None, int], Growth]
 
-#: Names of the rules where entries grow: by the gradient, which is ``"noisy"`` or at the ``"mean"`` of the weights; by
-#: its momentum; at random. Of point weights all gradients are the same.
-GROWTHS = ("gradient", "noisy", "mean", "momentum", "random")
+#: Names of the rules where Gaussian weights grow: by the gradient of the stochastic network or of its mean, by the
+#: momentum of the gradient, or at random.
+GROWTHS = ("noisy", "mean", "momentum", "random")
+#: The same for point weights, whose gradients are all the same.
+POINT_GROWTHS = ("gradient", "momentum", "random")
 
 #: One optimiser, or several that share the parameters among them.
 Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
@@ -56,10 +58,11 @@ class Moves:
         schedule: when, and how much.
         score: name in :data:`szilard.topology.scores.SCORES`; entries of lowest score are dropped.
         batches: batches whose gradients decide where to grow.
-        growth: ``"noisy"``, ``"mean"`` (the caller then computes these batches with the network's mean),
-            ``"momentum"`` (of the dense gradient of every step), ``"random"``, or a function that makes an object with
-            the interface :class:`szilard.sparse.growth.Growth` for each weight and move.
+        growth: one of ``growths``, or a function that makes an object with the interface
+            :class:`szilard.sparse.growth.Growth` for each weight and move. For ``"mean"`` the caller computes these
+            batches with the network's mean; ``"momentum"`` is that of the dense gradient of every step.
         seed: of random growth.
+        growths: names that are allowed.
     """
 
     def __init__(
@@ -69,14 +72,15 @@ class Moves:
         batches: int = 1,
         growth: str | GrowthFactory = "noisy",
         seed: int = 0,
+        growths: Sequence[str] = GROWTHS,
     ) -> None:
         if score not in SCORES:
             raise SzilardError(f"unknown removal score {score!r}: choose one of {', '.join(SCORES)}")
         if batches < 1:
             raise SzilardError(f"a move needs the gradient of at least one batch, not {batches}")
-        if growth not in GROWTHS and not callable(growth):
+        if growth not in growths and not callable(growth):
             raise SzilardError(
-                f"growth must be one of {', '.join(GROWTHS)}, or in Python a function that makes a sparse.Growth, not "
+                f"growth must be one of {', '.join(growths)}, or in Python a function that makes a sparse.Growth, not "
                 f"{growth!r}"
             )
         self.schedule, self.score, self.batches, self.growth = schedule, score, batches, growth
@@ -135,6 +139,16 @@ class Moves:
     def gradient_steps(self, steps: int, total: int) -> int:
         """How many of the first ``steps`` steps computed a dense weight gradient."""
         return sum(self._collects(step, total) for step in range(steps))
+
+    def gradient_examples(self, batches: Sequence[int], steps: int, total: int) -> int:
+        """How many examples these steps had together.
+
+        Args:
+            batches: examples in each batch of an epoch.
+            steps: how many first steps.
+            total: of the whole training.
+        """
+        return sum(batches[step % len(batches)] for step in range(steps) if self._collects(step, total))
 
     def _hears(self, weight: Weight) -> bool:
         """Whether a weight takes part: a full one has nowhere to grow, and a frozen one keeps its entries."""

@@ -16,6 +16,7 @@ from szilard import atomic, methods
 from szilard import data as data_sets
 from szilard.cost import Cost, Stopwatch
 from szilard.data import DataSet
+from szilard.data.batching import sizes
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.methods import Method
 from szilard.model import checkpoint, details, evaluate, saved_network
@@ -56,7 +57,7 @@ class Job:
 
     def run(self, network: nn.Module, *, resume: bool, overwrite: bool) -> Run:
         """Train the prepared ``network``, evaluate it once on the test set, and write all files."""
-        self.method.check_run(self._total_steps, self.fabric.world_size)
+        self.method.check_run(self._total_steps, self.fabric.world_size, self._batches[0])
         with ExitStack() as stack:
             files = self.files
             if files is not None:
@@ -69,8 +70,12 @@ class Job:
 
     @property
     def _total_steps(self) -> int:
-        steps = data_sets.n_batches(len(self.data.train), self.plan.batch_size, self.fabric.world_size)
-        return self.plan.epochs * steps
+        return self.plan.epochs * len(self._batches)
+
+    @property
+    def _batches(self) -> list[int]:
+        """Examples in each batch of one process in an epoch."""
+        return sizes(-(-len(self.data.train) // self.fabric.world_size), self.plan.batch_size)
 
     def _run(self, network: nn.Module, resume: bool) -> Run:
         files = self.files
@@ -230,12 +235,11 @@ class Job:
         test, predictive, elsewhere = evaluate.judge(
             method, network, data, data.test, samples=self.samples, seed=seed
         )
-        world = self.fabric.world_size
         cost = total_cost.of_run(
             network,
             data.input_shape,
             method,
-            examples=self.plan.epochs * world * -(-len(data.train) // world),
+            batches=[size * self.fabric.world_size for size in self._batches],
             seconds=history[-1]["seconds"],
             peak_bytes=peak_bytes,
         )

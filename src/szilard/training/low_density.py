@@ -14,7 +14,6 @@ from szilard.methods import Method
 
 _PER_UNIT = 2  # entries per output unit below which a layer is too sparse
 _ALIVE = 50  # entries from which a layer has enough, whatever its number of units
-_MORE = 2.0  # times the density that was asked for
 FEW = 500  # entries of all layers below which a network is too sparse
 
 
@@ -66,24 +65,6 @@ def warn(network: nn.Module, method: Method) -> None:
         f"density {_density(method):g} leaves layer {shortened(worst.name, 60)!r} of {method.label} {worst.entries} "
         f"{'entries' if worst.entries > 1 else 'entry'} for {worst.units} units, so {worst.units - worst.entries} "
         f"or more units have no input{others}; choose a larger density, such as {enough(bare):g}",
-        SzilardWarning,
-        stacklevel=2,
-    )
-
-
-def warn_of_more(network: nn.Module, method: Method) -> None:
-    """Warn before training if a method with a constant number of weights has more than twice those asked for."""
-    counted = bayes.density(network)
-    found = (counted.existing + counted.stem) / max(1, counted.converted + counted.stem)
-    if method.resizes or found <= _MORE * _density(method):
-        return
-    pattern = str(getattr(method, "pattern", "unstructured"))
-    why = f"units of pattern {pattern} are too large for its layers; choose smaller units or larger layers"
-    if counted.stem > counted.existing:
-        why = "the first layer stays dense; set dense_stem=False or choose larger layers"
-    warnings.warn(
-        f"{method.label} has {100 * found:.3g} % of its weights, where density {_density(method):g} was asked for, "
-        f"because {why}",
         SzilardWarning,
         stacklevel=2,
     )

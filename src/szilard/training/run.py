@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from szilard import atomic, methods, networks
 from szilard import data as data_sets
 from szilard.data import DataSet
+from szilard.data.batching import sizes
 from szilard.data.files import path_of
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.model import ticket_of_run, trust
@@ -26,6 +27,10 @@ from szilard.training.single_run import fit
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+#: Arguments of methods that other options decide.
+_SET_BY_RUN = {"seed": "--seed", "total_steps": "--epochs", "n_data": "--n-train"}
 
 
 def run(
@@ -85,8 +90,9 @@ def run(
             if described is not None and rank() == 0:
                 described(loaded)
             settings = complete(settings, loaded)
-            _try_out(settings, loaded)
+            tried = _try_out(settings, loaded)
             fabric = start(accelerator, devices, strategy, settings.fit.precision)
+            _check_steps(tried, settings, loaded, fabric.world_size)
             on_rank_zero(fabric, begin)
             _train(
                 fabric, settings, loaded, folder,
@@ -158,10 +164,13 @@ def complete(settings: Settings, data: DataSet) -> Settings:
     if not settings.methods:
         raise SzilardError("there is no method to train; name one, for instance --method ssvi")
     for name, given in settings.methods.items():
-        for key in ("seed", "total_steps"):
+        for key, option in _SET_BY_RUN.items():
             if key in given:
-                raise SzilardError(f"{key} of method {name} is set by the run; leave it out, or set --seed")
-    options = {name: _defaults(name) | given for name, given in settings.methods.items()}
+                raise SzilardError(f"{key} of method {name} is set by the run; leave it out, or set {option}")
+    options = {
+        name: _defaults(name) | methods.implied(name, given) | given
+        for name, given in settings.methods.items()
+    }
     return replace(settings, fit=fit, methods=options)
 
 
@@ -171,20 +180,29 @@ def _defaults(name: str) -> dict[str, Any]:
     }
 
 
-def _try_out(settings: Settings, data: DataSet) -> None:
+def _try_out(settings: Settings, data: DataSet) -> list[methods.Method]:
     """Build and convert every network once, so that an error in the last method shows before training starts."""
     network = networks.build(settings.network.spec, data.input_shape, data.n_outputs, seed=settings.fit.seed)
     networks.check_fits(network, data)
     imbalance.weights(settings.fit.class_weights, data)
     data_sets.batches(data.train, settings.fit.batch_size or 1, seed=0, epoch=0, augment=settings.fit.augment)
-    steps = data_sets.n_batches(len(data.train), settings.fit.batch_size or 1)
+    tried = []
     for name, options in settings.methods.items():
         with warnings.catch_warnings():  # they are repeated when it is trained
             warnings.simplefilter("ignore", SzilardWarning)
             method = methods.make(name, len(data.train), **options)
             ticket_of_run.give(method)
             method.prepare(network, data.target_type.meaning(data.n_outputs), data.input_shape)
-            method.check_run((settings.fit.epochs or 1) * steps, 1)  # again later, for several processes
+        tried.append(method)
+    _check_steps(tried, settings, data, 1)  # before other processes are started
+    return tried
+
+
+def _check_steps(tried: list[methods.Method], settings: Settings, data: DataSet, processes: int) -> None:
+    """Let methods refuse this number of steps or processes."""
+    batches = sizes(-(-len(data.train) // processes), settings.fit.batch_size or 1)
+    for method in tried:
+        method.check_run((settings.fit.epochs or 1) * len(batches), processes, batches[0])
 
 
 def _check_free(folder: RunFolder, *, resume: bool, overwrite: bool) -> None:

@@ -100,7 +100,6 @@ def fit(
     prepared = method.prepare(network, data.target_type.meaning(data.n_outputs), data.input_shape)
     if rank() == 0:
         low_density.warn(prepared, method)
-        low_density.warn_of_more(prepared, method)
     method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
     method.class_weights = imbalance.weights(class_weights, data)
     batch_size = batch_size or defaults.batch_size(len(data.train))

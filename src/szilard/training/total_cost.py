@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from szilard import cost
@@ -15,7 +17,7 @@ def of_run(
     input_shape: tuple[int, ...],
     method: Method,
     *,
-    examples: int,
+    batches: Sequence[int],
     seconds: float,
     peak_bytes: int,
 ) -> Cost:
@@ -24,12 +26,12 @@ def of_run(
     Args:
         network: trained.
         method: the method that trained it, at its last step.
-        examples: (example, step) pairs of all processes together.
+        batches: examples in each batch of an epoch, of all processes together.
         seconds: time of all optimiser steps.
         peak_bytes: peak memory of this process during training.
     """
     steps = max(1, method.step)
-    growth = round(examples * _growth_steps(method) / steps)
+    epochs, more = divmod(method.step, len(batches))
     names = [held.name for held in every_weight(network)]
     entries, explored = (
         dict(zip(names, found, strict=True)) if found else {}
@@ -38,8 +40,8 @@ def of_run(
     flops = cost.training_flops(
         network,
         input_shape,
-        examples=examples,
-        growth_examples=growth,
+        examples=epochs * sum(batches) + sum(batches[:more]),
+        growth_examples=_growth_examples(method, batches),
         mean_entries=entries,
         explored_entries=explored,
         growth_of_full=bool(getattr(getattr(method, "moves", None), "redistributes", False)),
@@ -51,9 +53,9 @@ def of_run(
     )
 
 
-def _growth_steps(method: Method) -> int:
-    """Number of steps that computed a dense weight gradient to move a support."""
+def _growth_examples(method: Method, batches: Sequence[int]) -> int:
+    """Examples of the steps that computed a dense weight gradient to move a support."""
     moves = getattr(method, "moves", None)
     if moves is None or getattr(method, "density", 1.0) == 1:
         return 0
-    return int(moves.gradient_steps(method.step, method.total_steps or 0))
+    return int(moves.gradient_examples(batches, method.step, method.total_steps or 0))

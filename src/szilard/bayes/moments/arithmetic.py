@@ -13,7 +13,7 @@ from torch import Tensor
 from szilard.bayes.moments import gaussian, sharing
 from szilard.bayes.moments.dependence import Origin, common
 from szilard.bayes.moments.rules import rule
-from szilard.bayes.moments.value import GaussianTensor, Moments, joined, split
+from szilard.bayes.moments.value import GaussianTensor, Moments, joined, same_shape, split
 from szilard.errors import SzilardError
 
 Number = float | int | Tensor
@@ -94,7 +94,7 @@ def plus(first: Number, second: Number, sign: float = 1.0) -> Tensor:
     total = mean + other
     parts = [part for part in (variance, spread) if part is not None]
     joint = parts[0] + parts[1] if len(parts) == 2 else parts[0]
-    apart = Moments(total, joint if joint.shape == total.shape else joint.expand(total.shape))
+    apart = Moments(total, joint if same_shape(joint, total) else joint.expand(total.shape))
     if isinstance(first, GaussianTensor) and isinstance(second, GaussianTensor):
         found = _dependent(first, second, lambda x, y: x + sign * y, apart)
     elif isinstance(first, GaussianTensor):

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from szilard.bayes.moments.rules import rule
 from szilard.bayes.moments.sharing import Weight, Window, alone, weighted
-from szilard.bayes.moments.value import joined, split
+from szilard.bayes.moments.value import joined, same_shape, split
 
 Bilinear = Callable[[Tensor, Tensor], Tensor]
 
@@ -49,7 +49,7 @@ def shifted(x: Tensor, bias: Tensor | None) -> Tensor:
     if not parts:
         return total
     joint = parts[0] + parts[1] if len(parts) == 2 else parts[0]
-    return joined(total, joint if joint.shape == total.shape else joint.expand(total.shape))
+    return joined(total, joint if same_shape(joint, total) else joint.expand(total.shape))
 
 
 @rule("linear")

@@ -41,6 +41,7 @@ Back = Callable[[Any], Any]
 Dense = Callable[[], Tensor]
 
 _AT_ONCE = 1 << 23  # numbers in the rows that are followed back together
+_JOINED = 1024  # channels whose contributions are computed together
 _KEPT = 6  # models before a product whose maps are kept
 _numbers = itertools.count()
 
@@ -96,12 +97,47 @@ def variance(of: Means, like: Tensor) -> Tensor:
     rows = channels if whole else max(1, min(channels, _AT_ONCE // max(1, batch * channels)))
     parts = []
     for k in range(0, channels, rows):
-        total = like.new_zeros(batch, eye[:, k : k + rows].shape[1])
+        total = _Contributions(like.new_zeros(batch, eye[:, k : k + rows].shape[1]))
         for model, found in followed(of, eye[:, k : k + rows], torch.add):
             if model.noise is not None:
-                total = total + (found.square() @ model.noise().unsqueeze(-1)).squeeze(-1)
-        parts.append(total)
+                total.add(found, model.noise())
+        parts.append(total.end())
     return torch.cat(parts, 1)
+
+
+class _Contributions:
+    """The sum over channels of rows² times variances, for many pairs of them.
+
+    Pairs are joined along channels before they are multiplied: one product for many small ones.
+
+    Args:
+        total: to begin with, ``[B, R]``.
+    """
+
+    def __init__(self, total: Tensor) -> None:
+        self._total, self._channels = total, 0
+        self._waiting: dict[tuple[bool, int], list[tuple[Tensor, Tensor]]] = {}
+
+    def add(self, rows: Tensor, noise: Tensor) -> None:
+        """A pair: rows ``[B or 1, R, C]`` and variances ``[B, C]`` or ``[C]``."""
+        # Only pairs whose axes are of the same kind can be joined.
+        pairs = self._waiting.setdefault((rows.shape[0] == 1, noise.dim()), [])
+        pairs.append((rows, noise))
+        self._channels += rows.shape[2]
+        if self._channels >= _JOINED:
+            self._multiply()
+
+    def end(self) -> Tensor:
+        self._multiply()
+        return self._total
+
+    def _multiply(self) -> None:
+        for pairs in self._waiting.values():
+            rows, noise = (
+                torch.cat(parts, -1) if len(parts) > 1 else parts[0] for parts in zip(*pairs, strict=True)
+            )
+            self._total = self._total + (rows.square() @ noise.unsqueeze(-1)).squeeze(-1)
+        self._waiting, self._channels = {}, 0
 
 
 def followed(of: Means, rows: Any, add: Callable[[Any, Any], Any]) -> Iterator[tuple[Means, Any]]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from szilard.bayes.moments import map_statistics, positions
 from szilard.bayes.moments.map_statistics import Statistic
 from szilard.bayes.moments.positions import Dense, Means
-from szilard.bayes.moments.value import GaussianTensor
+from szilard.bayes.moments.value import GaussianTensor, same_shape
 
 Number = float | int | Tensor
 #: Functions that give mean and variance of a weight, dense; None: it has no variance.
@@ -96,7 +96,7 @@ def scaled(y: Tensor, x: Tensor, factor: Number) -> Tensor:
     """``x`` times a constant; one that differs between positions ends the model."""
     if not isinstance(y, GaussianTensor) or not isinstance(x, GaussianTensor) or x.shared is None:
         return y
-    gain = _by_channel(factor, y) if x.shape == y.shape else None
+    gain = _by_channel(factor, y) if same_shape(x, y) else None
     return y if gain is None else y.sharing(positions.scaled(x.shared, gain))
 
 
@@ -118,7 +118,7 @@ def summed(y: GaussianTensor, terms: Sequence[tuple[Number, float]]) -> Gaussian
     models: list[tuple[Means | None, float]] = []
     noise: Tensor | None = None
     for term, factor in maps:
-        if term.shape == y.shape:
+        if same_shape(term, y):
             model = positions.independent(term.spread) if term.shared is None else term.shared
             models.append((model, factor))
             continue
@@ -133,7 +133,7 @@ def summed(y: GaussianTensor, terms: Sequence[tuple[Number, float]]) -> Gaussian
 
 def multiplied(y: GaussianTensor, x: GaussianTensor, scale: GaussianTensor) -> GaussianTensor:
     """A map times a Gaussian scale ``[C, 1, ...]`` of each channel, which the positions share."""
-    if x.shared is None or scale.shared is not None or x.shape != y.shape:
+    if x.shared is None or scale.shared is not None or not same_shape(x, y):
         return y
     gain, spread = (_by_channel(part, y) for part in scale.moments)
     if not isinstance(gain, Tensor) or not isinstance(spread, Tensor) or spread.dim() > 1:

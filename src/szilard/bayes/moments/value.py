@@ -144,12 +144,7 @@ class GaussianTensor(Tensor):
 
     def from_origins(self, origins: Sequence[Origin]) -> GaussianTensor:
         """This tensor, as an elementwise function of other variables of its shape."""
-        # Numbers of axes first: comparing sizes of different axes would fix the batch size of a traced graph.
-        self._derived = tuple(
-            origin
-            for origin in origins
-            if origin.mean.dim() == self.dim() and origin.mean.shape == self.shape
-        )
+        self._derived = tuple(origin for origin in origins if same_shape(origin.mean, self))
         return self
 
     @property
@@ -283,6 +278,14 @@ class GaussianTensor(Tensor):
         raise SzilardError(
             f"means and variances cannot be propagated through {func}, which was called below torch's functions"
         )
+
+
+def same_shape(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors have one shape.
+
+    Numbers of axes come first: comparing sizes of different axes would fix the batch size of a traced graph.
+    """
+    return first.dim() == second.dim() and first.shape == second.shape
 
 
 def split(x: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -92,14 +92,16 @@ def compress(
 
     goal = Goal(max_drop, max_bytes, lam, task, confidence)
     goal.check()
-    file = path if path.is_file() else run_paths.finished_networks(path, method)[0].network
+    silent = quiet or json
+    notify = library_notifier(quiet=silent)
+    chosen = run_paths.chosen_network(path, method)
+    file = chosen.file
     request = Request.typed(
         file, data=data, data_root=data_root, target=target, split=split, task=task, mean=mean, std=std,
         network=network, key=key, trust=trust,
     )  # fmt: skip
     out = _file_to_write(request, out)
-    silent = quiet or json
-    shown = Shown(Console(stderr=True, quiet=silent), library_notifier(quiet=silent))
+    shown = Shown(Console(stderr=True, quiet=silent), notify)
     if no_data:
         _check_without_data(request, goal, certificate)
     with output.writing(out):

@@ -74,9 +74,8 @@ def deploy(
     batch = 1 if batch is None and device is not None else batch
     options = deployment.Options(chosen, mode, samples, seed, batch, threads)
     notify = library_notifier(quiet=False)
-    files = [
-        path if path.is_file() else run_paths.finished_networks(path, method)[0].network for path in paths
-    ]
+    networks = [run_paths.chosen_network(path, method) for path in paths]
+    files = [network.file for network in networks]
     output.refuse_inputs(out, *files, data, network)
     with output.writing(out):
         sources = []
@@ -90,9 +89,11 @@ def deploy(
         source = deployed_shrunken.without_dead_units(source, options, notify)
         source, beside_draws = deployed_uncertainty.matched(source, options, match_draws)
         compiled = deployment.compiled(source, options, out)
-        uncertainty = deployed_uncertainty.figures(source, beside_draws)
+        uncertainty = deployed_uncertainty.figures(source, beside_draws, match_draws)
         compared = deployed_uncertainty.without_notice(compiled) if uncertainty else compiled
         figures = deployment_summary.figures(compared, source, options, files, out, device) | uncertainty
+    for one in networks:
+        one.tell(notify)
     if json:
         output.as_json(figures)
     else:

@@ -31,6 +31,7 @@ EXAMPLES = (
 
 def measure(
     path: f.RunOrNetwork,
+    method: n.OneMethodOfRun = None,
     data: d.EvaluationData = None,
     data_root: d.DataRoot = None,
     target: d.Target = None,
@@ -53,7 +54,7 @@ def measure(
     wide: o.Wide = False,
 ) -> None:
     """Measure the quality and the cost of a trained network. Also takes a plain PyTorch state dict."""
-    from szilard.cli import detail_tables, figures, latency_tables, one_pass_tables, output
+    from szilard.cli import detail_tables, figures, latency_tables, one_pass_tables, output, run_paths
     from szilard.cli.latency_runs import LatencyOptions
     from szilard.cli.request import Request, check_samples
     from szilard.errors import SzilardError
@@ -64,6 +65,7 @@ def measure(
         network=network, key=key, trust=trust,
     )  # fmt: skip
     check_samples(samples)
+    files = run_paths.network_files(path, method)
     timing = LatencyOptions.typed(latency, batch=batch, threads=threads, by_layer=by_layer, noisy=noisy)
     if path.is_file() and not saved_network.is_finished(path):
         if one_pass:
@@ -72,7 +74,7 @@ def measure(
             )
         rows, name, ood_name = _of_weights(request, samples, seed, timing, quiet=json)
     else:
-        rows, of = _of_saved_networks(request, samples, seed, timing, one_pass=one_pass)
+        rows, of = _of_saved_networks(request, files, samples, seed, timing, one_pass=one_pass)
         name, ood_name = of.name, of.judged_ood_name
     if json:
         output.as_json({"data": name, "ood": ood_name, "networks": rows})
@@ -84,18 +86,23 @@ def measure(
 
 
 def _of_saved_networks(
-    request: Request, samples: int, seed: int, timing: LatencyOptions | None, *, one_pass: bool
+    request: Request,
+    files: list[Path],
+    samples: int,
+    seed: int,
+    timing: LatencyOptions | None,
+    *,
+    one_pass: bool,
 ) -> tuple[list[Row], DataSet]:
     """A row for each network of a run, a method's folder or a file of szilard; and the data."""
     from szilard import methods
-    from szilard.cli import latency_runs, loading, network_data, one_pass_runs, run_paths
+    from szilard.cli import latency_runs, loading, network_data, one_pass_runs
     from szilard.cli.external import adapted_outputs
     from szilard.cli.messages import notifier
     from szilard.errors import SzilardError
     from szilard.model.evaluate import measure as evaluate
 
     path, notify = request.path, notifier()
-    files = [path] if path.is_file() else [one.network for one in run_paths.finished_networks(path)]
     rows: list[Row] = []
     data: DataSet | None = None
     times: list[dict[str, Any]] = []

@@ -89,18 +89,20 @@ def predict(
     output.refuse_inputs(out, inputs, path, network)
     lines = Lines()
     with output.writing(out):
-        file = path if path.is_file() else run_paths.finished_networks(path, method)[0].network
+        chosen = run_paths.chosen_network(path, method)
+        file, notify = chosen.file, library_notifier(quiet=False)
         output.refuse_inputs(out, file)
         if saved_network.is_finished(file):
             found = _of_saved_network(file, request, inputs, data_root, draws, lines)
             if isinstance(found, Predictive):
+                chosen.tell(notify)
                 _write_dense(found, out)
                 _report(file, out, len(found.mean), json)
                 return
             predicted = found.at(lines.kept) if lines.kept else found
         else:
-            notify = library_notifier(quiet=False)
             predicted = predictions.of_weights(request, inputs, draws, notify)
+        chosen.tell(notify)
         if json and out is None:
             output.as_json({"network": str(file), "predictions": predicted.rows(), **_left_out(lines)})
             return

@@ -45,7 +45,7 @@ Noisy = Annotated[
     bool,
     typer.Option(
         "--noisy",
-        help="With --latency or --remote: print figures of a machine that is too noisy, too; they are labelled.",
+        help="Print times of a machine that is too noisy, too; they are labelled.",
         rich_help_panel=_LATENCY,
     ),
 ]

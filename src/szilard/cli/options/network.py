@@ -53,6 +53,10 @@ MethodOfRun = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Which network of the run, by method. Default: the first method's."),
 ]
+OneMethodOfRun = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Which network of the run, by method. Default: all of them."),
+]
 Density = Annotated[
     float | None,
     typer.Option(help="Fraction of the weights that exist; all others are zero.", rich_help_panel=_METHOD),
