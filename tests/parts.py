@@ -137,15 +137,15 @@ def share(files: Sequence[str], number: int, parts: int) -> set[str]:
 
     Files of one group of :data:`TOGETHER` count as one.
     """
-    groups: dict[str | int, set[str]] = {}
-    for name in set(files):
-        groups.setdefault(_GROUP.get(name, name), set()).add(name)
+    groups: dict[str | int, list[str]] = {}
+    for name in sorted(set(files)):  # all processes add the seconds in the same order
+        groups.setdefault(_GROUP.get(name, name), []).append(name)
     seconds = {key: sum(SECONDS.get(name, USUAL) for name in group) for key, group in groups.items()}
     loads, shares = [0.0] * parts, [set[str]() for _ in range(parts)]
-    for key in sorted(groups, key=lambda key: (-seconds[key], min(groups[key]))):
+    for key in sorted(groups, key=lambda key: (-seconds[key], groups[key][0])):
         least = loads.index(min(loads))
         loads[least] += seconds[key]
-        shares[least] |= groups[key]
+        shares[least].update(groups[key])
     return shares[number - 1]
 
 

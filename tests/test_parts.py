@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import types
 
 import pytest
@@ -17,6 +20,19 @@ def test_every_file_is_in_exactly_one_part(files, parts):
     assert set().union(*shares) == files
     assert sum(map(len, shares)) == len(files)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_all_processes_agree_on_the_parts():
+    """The order of sets differs between processes, and sums of numbers depend on their order."""
+    code = "from parts import *; print(sorted(share(sorted({*SECONDS, *sum(TOGETHER, ())}), 1, 2)))"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": str(seed)}, cwd=ROOT / "tests",
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in range(1, 9)
+    }  # fmt: skip
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("parts", [2, 3])

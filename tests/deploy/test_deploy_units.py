@@ -144,17 +144,25 @@ def test_a_backend_that_differs_is_refused_or_passed_over(network, monkeypatch):
 def test_a_mode_that_the_network_cannot_run():
     torch.manual_seed(0)
 
-    class Last(nn.Module):
+    class Checked(nn.Module):
+        """It refuses weights that a prediction by draws has and the mean network has not."""
+
         def __init__(self) -> None:
             super().__init__()
-            self.lstm, self.out = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
+            self.out = nn.Linear(3, 2)
+            self.mean = self.out.weight.detach().clone()
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.out(self.lstm(x)[0][:, -1])
+            if not torch.equal(self.out.weight, self.mean):
+                raise ValueError("other weights")
+            return self.out(x)
 
-    network = szilard.bayesianize(Last(), density=1.0).eval()
-    with pytest.raises(SzilardError, match=r"does not run in mode samples: .*; choose another mode"):
-        deploy.compile(network, torch.randn(2, 5, 3), backend="eager", mode="samples", samples=2)
+    network = szilard.bayesianize(Checked(), density=1.0).eval()
+    deploy.compile(network, torch.randn(2, 3), backend="eager", mode="point")
+    with pytest.raises(
+        SzilardError, match=r"does not run in mode samples: .*other weights; choose another mode"
+    ):
+        deploy.compile(network, torch.randn(2, 3), backend="eager", mode="samples", samples=2)
 
 
 @pytest.mark.parametrize(
