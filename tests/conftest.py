@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,11 @@ from hypothesis import HealthCheck, settings
 from szilard import SzilardError
 from szilard.cli import deployment_summary
 from szilard.compression import Distil, imagine
+from szilard.cost.latency import latencies
 from szilard.data import ood
 from szilard.metrics import confidence_intervals
 
+gc.disable()  # until all tests are collected
 _ROOT = Path(__file__).resolve().parent.parent
 _SHARE = pytest.StashKey[set[Path]]()
 _STEPS = {function: function.__kwdefaults__["steps"] for function in (Distil.__init__, imagine)}
@@ -89,6 +92,8 @@ def pytest_collection_finish() -> None:
     """Modules and collected tests stay until the end: the garbage collector need not look at them again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
+    gc.set_threshold(20_000, 20, 50)  # the usual 700 objects would take a twentieth of the time of all tests
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -113,35 +118,59 @@ def _photographs(n: int, shape: tuple[int, int, int], seed: int) -> torch.Tensor
     return _PHOTOGRAPHS(n, tuple(shape), seed).clone()
 
 
+#: Modules of the report whose plots are left out, because drawing them takes most of the time of a page.
+_PLOTTING = ("calibration_section", "curves", "one_pass_section", "support_section", "weights")
+
+
+def _leave_out(plots: Iterable[str], patch: pytest.MonkeyPatch) -> None:
+    """Empty drawings in place of the plots of these modules of the report."""
+    for name in plots:
+        module = importlib.import_module(f"szilard.report.{name}")
+        patch.setattr(module, "svg", lambda name, *_, **__: f'<svg id="{name}"></svg>')
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test of a file marked ``pictures`` that looks at no plot."""
+    _leave_out(_PLOTTING, monkeypatch)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _short_work(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What takes most of the time of small runs and compressions: plots, bootstrap samples, and training for a file.
+    """What takes most of the time of small runs, compressions and deployments is left out or shortened.
 
-    A file marked ``pictures`` draws plots, and one marked ``intervals`` takes all bootstrap samples; a test that uses
-    ``usual_steps`` takes all steps.
+    A file marked ``pictures`` draws plots (of the modules that the mark names, or all), and one marked ``intervals``
+    takes all bootstrap samples; a test that uses ``usual_steps`` takes all steps.
     """
     with pytest.MonkeyPatch.context() as patch:
-        if request.node.get_closest_marker("pictures") is None:
-            from szilard.report import calibration_section, curves, weights
-
-            for module in (calibration_section, curves, weights):
-                patch.setattr(module, "svg", lambda name, *_, **__: f'<svg id="{name}"></svg>')
+        pictures = request.node.get_closest_marker("pictures")
+        drawn = () if pictures is None else pictures.args or _PLOTTING
+        _leave_out(set(_PLOTTING) - set(drawn), patch)
         for function, steps in _STEPS.items():
-            patch.setitem(function.__kwdefaults__, "steps", steps // 5)
+            patch.setitem(function.__kwdefaults__, "steps", steps // 10)
         if request.node.get_closest_marker("intervals") is None:
             patch.setattr(confidence_intervals, "_DRAWS", confidence_intervals._DRAWS // 5)
         patch.setattr(ood, "_photographs", _photographs)
-        patch.setattr(deployment_summary, "_BUDGET", 0.02)  # of the speed that `szilard deploy` prints
+        # The speed that `szilard deploy` prints takes a second a network; its figures cannot be checked.
+        patch.setattr(deployment_summary, "_BUDGET", 0.02)
+        quick = functools.partial(latencies, warm_up=0.005, turn=0.002, least_rounds=3)
+        patch.setattr(deployment_summary, "latencies", quick)
         yield
 
 
 @pytest.fixture(scope="session")
 def one_registry() -> Iterator[None]:
-    """The table of operators, which torch.onnx makes anew for each file in half a second, is made once."""
+    """The tables of operators, which torch makes anew for each exported file in half a second, are made once."""
     registration = pytest.importorskip("torch.onnx._internal.exporter._registration")
+    from torch._export import utils
+
     make = functools.cache(registration.ONNXRegistry.from_torchlib)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registration.ONNXRegistry, "from_torchlib", staticmethod(make))
+        if hasattr(
+            utils, "_materialize_cpp_cia_ops"
+        ):  # of torch 2.9 and later: all operators, for each namespace
+            patch.setattr(utils, "_materialize_cpp_cia_ops", functools.cache(utils._materialize_cpp_cia_ops))
         yield
 
 

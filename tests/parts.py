@@ -14,105 +14,138 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FAILED, NO_TESTS = 1, 5  # exit codes of pytest
+QUICK = ("-p", "no:logging")  # its handlers take a third of the time of a short test
 
 
 #: Processor seconds of slow files, so that all parts take about as long; printed by
 #: ``pytest --processor-seconds 10 --seconds-table``.
 SECONDS: dict[str, float] = {
-    "tests/bayes/test_bayes_layout.py": 5.5,
-    "tests/bayes/test_bayes_threads.py": 12.4,
-    "tests/bayes/test_moments_compared.py": 6.4,
-    "tests/bayes/test_moments_draws.py": 2.1,
-    "tests/bayes/test_moments_networks.py": 16.6,
-    "tests/bayes/test_moments_positions.py": 3.3,
-    "tests/benchmarks/test_any_network.py": 4.0,
-    "tests/benchmarks/test_any_network_graphs.py": 2.2,
-    "tests/benchmarks/test_any_training.py": 2.5,
-    "tests/benchmarks/test_benchmarks_model_file.py": 6.3,
-    "tests/benchmarks/test_benchmarks_train_step.py": 5.5,
-    "tests/benchmarks/test_one_pass.py": 3.4,
-    "tests/cli/test_cli_bad_input.py": 3.3,
-    "tests/cli/test_cli_compress.py": 8.0,
-    "tests/cli/test_cli_deploy.py": 18.4,
-    "tests/cli/test_cli_fit.py": 5.8,
-    "tests/cli/test_cli_full_disk.py": 2.7,
-    "tests/cli/test_cli_help.py": 3.2,
-    "tests/cli/test_cli_hostile_names.py": 2.0,
-    "tests/cli/test_cli_json.py": 5.9,
-    "tests/cli/test_cli_latency.py": 2.6,
-    "tests/cli/test_cli_one_pass.py": 3.4,
-    "tests/cli/test_cli_predict.py": 7.3,
-    "tests/cli/test_cli_tables.py": 3.4,
-    "tests/cli/test_cli_terminal.py": 7.0,
-    "tests/cli/test_cli_user_networks.py": 4.6,
-    "tests/coding/test_coding_adaptive.py": 4.4,
-    "tests/compression/test_compress.py": 13.8,
-    "tests/compression/test_compress_distil.py": 5.7,
-    "tests/compression/test_compress_factorize.py": 5.5,
-    "tests/compression/test_compress_input_units.py": 4.7,
-    "tests/compression/test_compress_inputs.py": 2.4,
-    "tests/compression/test_compress_inputs_batches.py": 2.0,
-    "tests/compression/test_compress_judge.py": 2.5,
+    "tests/bayes/test_bayes_layout.py": 4.6,
+    "tests/bayes/test_bayes_threads.py": 6.0,
+    "tests/bayes/test_moments_compared.py": 6.6,
+    "tests/bayes/test_moments_networks.py": 16.4,
+    "tests/bayes/test_moments_positions.py": 3.7,
+    "tests/benchmarks/test_any_network.py": 4.5,
+    "tests/benchmarks/test_any_network_graphs.py": 2.3,
+    "tests/benchmarks/test_any_training.py": 2.0,
+    "tests/benchmarks/test_benchmarks_model_file.py": 5.4,
+    "tests/benchmarks/test_benchmarks_train_step.py": 3.7,
+    "tests/benchmarks/test_one_pass.py": 3.0,
+    "tests/cli/test_cli_bad_input.py": 2.0,
+    "tests/cli/test_cli_compress.py": 6.3,
+    "tests/cli/test_cli_deploy.py": 8.8,
+    "tests/cli/test_cli_fit.py": 3.1,
+    "tests/cli/test_cli_help.py": 2.8,
+    "tests/cli/test_cli_json.py": 2.5,
+    "tests/cli/test_cli_latency.py": 2.8,
+    "tests/cli/test_cli_one_pass.py": 2.5,
+    "tests/cli/test_cli_predict.py": 5.6,
+    "tests/cli/test_cli_tables.py": 2.9,
+    "tests/cli/test_cli_terminal.py": 4.7,
+    "tests/cli/test_cli_user_networks.py": 4.7,
+    "tests/coding/test_coding_adaptive.py": 4.6,
+    "tests/compression/test_compress.py": 10.0,
+    "tests/compression/test_compress_distil.py": 5.4,
+    "tests/compression/test_compress_factorize.py": 4.3,
+    "tests/compression/test_compress_input_units.py": 3.8,
+    "tests/compression/test_compress_judge.py": 2.1,
     "tests/compression/test_compress_large_networks.py": 2.2,
-    "tests/compression/test_compress_memory.py": 2.8,
-    "tests/compression/test_compress_promise.py": 2.1,
-    "tests/compression/test_compress_random_graphs.py": 3.7,
-    "tests/compression/test_compress_special_cases.py": 7.1,
-    "tests/compression/test_compress_squares.py": 5.2,
-    "tests/cost/test_cost_fresh_process.py": 2.0,
-    "tests/data/test_data_bombs.py": 2.7,
-    "tests/data/test_data_unseen_categories.py": 4.0,
-    "tests/deploy/test_deploy_int8.py": 2.2,
-    "tests/deploy/test_deploy_native.py": 3.5,
-    "tests/deploy/test_deploy_onnx.py": 9.7,
-    "tests/kernels/test_kernels_conv.py": 10.5,
-    "tests/kernels/test_kernels_inference.py": 2.1,
-    "tests/kernels/test_kernels_layout.py": 2.6,
-    "tests/kernels/test_kernels_linear.py": 2.7,
-    "tests/kernels/test_kernels_noise.py": 3.0,
-    "tests/kernels/test_native_build.py": 2.5,
-    "tests/methods/test_exactness.py": 7.4,
-    "tests/methods/test_methods.py": 11.3,
-    "tests/methods/test_methods_compression.py": 9.1,
-    "tests/methods/test_methods_dynamic.py": 7.2,
-    "tests/methods/test_methods_free_tickets.py": 2.1,
-    "tests/methods/test_methods_sparse_loops.py": 2.5,
-    "tests/methods/test_methods_tickets.py": 2.2,
-    "tests/model/test_training_saved.py": 9.9,
-    "tests/model/test_training_saved_exact.py": 10.2,
-    "tests/model/test_training_trust.py": 3.0,
-    "tests/report/test_report_damage.py": 9.7,
-    "tests/report/test_report_mutations.py": 4.6,
-    "tests/report/test_report_one_pass.py": 8.3,
-    "tests/report/test_report_page.py": 6.1,
-    "tests/report/test_report_supports.py": 3.0,
-    "tests/report/test_report_table.py": 4.3,
-    "tests/sparse/test_sparse_groups.py": 2.7,
-    "tests/sparse/test_sparse_ops.py": 4.6,
-    "tests/sparse/test_sparse_pattern.py": 4.8,
-    "tests/sparse/test_sparse_pattern_training.py": 4.9,
-    "tests/test_docs.py": 9.2,
-    "tests/test_examples.py": 5.3,
-    "tests/test_house.py": 3.6,
-    "tests/test_interrupts.py": 4.0,
-    "tests/topology/test_topology_elastic.py": 2.1,
-    "tests/training/test_several_targets.py": 3.6,
-    "tests/training/test_training_fit.py": 14.8,
-    "tests/training/test_training_kill.py": 3.5,
-    "tests/training/test_training_layers.py": 2.5,
-    "tests/training/test_training_processes.py": 3.3,
-    "tests/training/test_training_resumable.py": 3.1,
+    "tests/compression/test_compress_memory.py": 2.3,
+    "tests/compression/test_compress_random_graphs.py": 3.2,
+    "tests/compression/test_compress_special_cases.py": 5.4,
+    "tests/compression/test_compress_squares.py": 5.4,
+    "tests/data/test_data_bombs.py": 2.3,
+    "tests/deploy/test_deploy_native.py": 3.3,
+    "tests/deploy/test_deploy_onnx.py": 10.1,
+    "tests/kernels/test_kernels_conv.py": 6.2,
+    "tests/kernels/test_kernels_inference.py": 2.4,
+    "tests/kernels/test_kernels_layout.py": 2.9,
+    "tests/kernels/test_kernels_linear.py": 4.5,
+    "tests/kernels/test_kernels_noise.py": 2.6,
+    "tests/kernels/test_native_build.py": 2.2,
+    "tests/methods/test_exactness.py": 6.8,
+    "tests/methods/test_methods.py": 10.1,
+    "tests/methods/test_methods_compression.py": 8.3,
+    "tests/methods/test_methods_dynamic.py": 6.8,
+    "tests/methods/test_methods_free_tickets.py": 2.0,
+    "tests/methods/test_methods_invariants.py": 2.3,
+    "tests/methods/test_methods_one_pass.py": 2.1,
+    "tests/methods/test_methods_sparse_loops.py": 3.4,
+    "tests/methods/test_methods_tickets.py": 2.5,
+    "tests/model/test_training_saved.py": 8.2,
+    "tests/model/test_training_saved_exact.py": 7.4,
+    "tests/model/test_training_trust.py": 2.5,
+    "tests/report/test_report_damage.py": 5.5,
+    "tests/report/test_report_mutations.py": 4.0,
+    "tests/report/test_report_page.py": 4.3,
+    "tests/sparse/test_sparse_groups.py": 2.6,
+    "tests/sparse/test_sparse_ops.py": 4.2,
+    "tests/sparse/test_sparse_pattern.py": 3.2,
+    "tests/sparse/test_sparse_pattern_training.py": 3.3,
+    "tests/test_docs.py": 7.0,
+    "tests/test_examples.py": 5.7,
+    "tests/test_house.py": 2.1,
+    "tests/test_interrupts.py": 2.7,
+    "tests/training/test_several_targets.py": 3.1,
+    "tests/training/test_training_fit.py": 12.7,
+    "tests/training/test_training_kill.py": 2.5,
+    "tests/training/test_training_layers.py": 2.3,
+    "tests/training/test_training_processes.py": 3.0,
 }
-USUAL = 0.5  # processor seconds assumed for any other file
+USUAL = 0.6  # processor seconds assumed for any other file
+
+#: Files of one process, which share what takes seconds: the imports and tables of torch's compiler and exporter, and
+#: the small networks that are trained for tests of compression.
+TOGETHER: tuple[tuple[str, ...], ...] = (
+    (
+        "tests/bayes/test_bayes_layers_copies.py",
+        "tests/bayes/test_bayes_layout.py",
+        "tests/bayes/test_bayes_threads.py",
+        "tests/bayes/test_moments_dependence.py",
+        "tests/bayes/test_moments_networks.py",
+        "tests/benchmarks/test_one_pass.py",
+        "tests/cli/test_cli_convert.py",
+        "tests/cli/test_cli_deploy.py",
+        "tests/cli/test_cli_json.py",
+        "tests/deploy/test_deploy_arguments.py",
+        "tests/deploy/test_deploy_denormals.py",
+        "tests/deploy/test_deploy_files.py",
+        "tests/deploy/test_deploy_float_types.py",
+        "tests/deploy/test_deploy_int8.py",
+        "tests/deploy/test_deploy_onnx.py",
+        "tests/deploy/test_deploy_positions.py",
+        "tests/deploy/test_deploy_remote.py",
+        "tests/deploy/test_deploy_use.py",
+        "tests/model/test_training_checkpoint_weights.py",
+        "tests/sparse/test_sparse_ops.py",
+        "tests/sparse/test_sparse_pattern.py",
+        "tests/test_docs.py",
+    ),
+    (
+        "tests/cli/test_cli_compress.py",
+        "tests/compression/test_compress.py",
+        "tests/compression/test_compress_factorize.py",
+        "tests/compression/test_compress_finetune.py",
+        "tests/methods/test_methods_compression.py",
+    ),
+)
+_GROUP = {name: number for number, group in enumerate(TOGETHER) for name in group}
 
 
 def share(files: Sequence[str], number: int, parts: int) -> set[str]:
-    """The files of part ``number``, from 1: the slowest first, each assigned to the part with the least work."""
+    """The files of part ``number``, from 1: the slowest first, each assigned to the part with the least work.
+
+    Files of one group of :data:`TOGETHER` count as one.
+    """
+    groups: dict[str | int, set[str]] = {}
+    for name in set(files):
+        groups.setdefault(_GROUP.get(name, name), set()).add(name)
+    seconds = {key: sum(SECONDS.get(name, USUAL) for name in group) for key, group in groups.items()}
     loads, shares = [0.0] * parts, [set[str]() for _ in range(parts)]
-    for name in sorted(set(files), key=lambda name: (-SECONDS.get(name, USUAL), name)):
+    for key in sorted(groups, key=lambda key: (-seconds[key], min(groups[key]))):
         least = loads.index(min(loads))
-        loads[least] += SECONDS.get(name, USUAL)
-        shares[least].add(name)
+        loads[least] += seconds[key]
+        shares[least] |= groups[key]
     return shares[number - 1]
 
 
@@ -125,7 +158,7 @@ def run(parts: int, arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="szilard-tests-") as folder:
         started = []
         for number in range(1, parts + 1):
-            command = [sys.executable, "-m", "pytest", "--part", f"{number}/{parts}", *arguments]
+            command = [sys.executable, "-m", "pytest", "--part", f"{number}/{parts}", *QUICK, *arguments]
             if number == 1:
                 started.append((subprocess.Popen(command, cwd=ROOT, env=environment), None))
                 continue

@@ -81,7 +81,7 @@ def test_every_method_predicts_the_same_in_threads(name, kind):
     x = torch.randn(5, 12, generator=generator())
     method, network = prepared(name, normed() if kind == "normed" else Attention(), x)
     state = copy.deepcopy(network.state_dict())
-    assert count_wrong(predictions_of(method, network, x), threads=4, rounds=2) == 0
+    assert count_wrong(predictions_of(method, network, x), threads=4) == 0
     assert all(module.training for module in network.modules())
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
 

@@ -341,8 +341,8 @@ class Propagated(nn.Module):
 )
 def test_the_pass_can_be_exported(density, batch):
     network = nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3),
-        nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2),
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.MaxPool2d(2),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 2),
     )  # fmt: skip
     module = Propagated(quiet(lively(network.eval()), density, dense_stem=False).eval())
     x = random(4, 1, 8, 8)
@@ -358,6 +358,9 @@ def test_the_pass_can_be_exported(density, batch):
 # -- methods ------------------------------------------------------------------------------------------------
 
 
+STEPS = 60
+
+
 def finished(name, **options):
     """A method's network after some steps on two classes of small images."""
     torch.manual_seed(0)
@@ -369,10 +372,10 @@ def finished(name, **options):
         network.insert(1, nn.BatchNorm2d(8))
     y = torch.arange(96) % 3
     x = random(96, 1, 8, 8) + random(3, 1, 8, 8, seed=1)[y]
-    method = methods.make(name, len(x), total_steps=60, lr=1e-2, **options)
+    method = methods.make(name, len(x), total_steps=STEPS, lr=1e-2, **options)
     network = method.prepare(network)
     optimizer = method.optimizer(network)
-    for _ in range(60):
+    for _ in range(STEPS):
         method.loss(network, x, y).backward()
         optimizer.step()
         optimizer.zero_grad()

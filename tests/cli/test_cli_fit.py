@@ -51,6 +51,7 @@ def test_the_run_folder_has_the_documented_files(run):
     assert files == {"run.toml", "report.html"} | {f"{method}/{name}" for method in methods for name in names}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_is_replayed_from_its_run_toml(run, tmp_path):
     out, _ = run
     again = tmp_path / "again"
@@ -74,6 +75,7 @@ def test_a_run_is_not_overwritten_without_the_option(run):
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_resume_trains_only_the_missing_methods(run):
     out, _ = run
     result = (out / "mean-field" / "result.json").read_bytes()
@@ -86,6 +88,7 @@ def test_resume_trains_only_the_missing_methods(run):
     assert kept == {path: path.read_bytes() for path in kept}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_overwrite_replaces_the_run_and_nothing_else(tmp_path):
     out = tmp_path / "run"
     assert szilard("fit", *TINY, "--no-baselines", "--out", out, "--quiet").code == 0
@@ -120,6 +123,7 @@ def test_regression_with_a_users_network(tmp_path, monkeypatch):
     assert settings.methods["ssvi"]["temperature"] == settings.methods["mean-field"]["temperature"] == 0.5
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_tensorboard_events(tmp_path):
     pytest.importorskip("tensorboard")
     typed = szilard("fit", *TINY, "--no-baselines", "--tensorboard", "--out", tmp_path / "run", "--quiet")

@@ -24,7 +24,7 @@ def table(path, seed, strength):
 
 
 @pytest.mark.parametrize("name", ["ssvi", "mean-field", "deterministic"])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_epistemic_uncertainty_rises_for_unseen_categories(tmp_path, name, seed):
     got = data.load(table(tmp_path / "a.csv", seed, 1.0), target="y", seed=seed, ood="none")
     how = {"density": 0.3} if name == "ssvi" else {}

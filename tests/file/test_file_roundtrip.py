@@ -169,12 +169,15 @@ class TestChoices:
         assert ledger.size < 70
 
 
+ONES = np.ones((2, 3), np.int32)
+
+
 def levels(**changes):
     fields = {
         "name": "w",
         "dtype": "float32",
         "shape": (2, 3),
-        "levels": np.ones((2, 3), np.int32),
+        "levels": ONES,
         "step": 0,
     }
     return Levels(**fields | changes)

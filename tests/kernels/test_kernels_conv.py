@@ -211,7 +211,6 @@ def test_divided_work(isa, name, threads):
 
 @pytest.mark.parametrize("name", LARGE)
 def test_results_are_deterministic(isa, name):
-    for threads in (2, 3):
-        case = LARGE[name]._replace(threads=threads)
-        first, again = (deterministic(case) + local(case) for _ in range(2))
-        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    case = LARGE[name]._replace(threads=3)  # which divide the work unevenly
+    first, again = (deterministic(case) + local(case) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))

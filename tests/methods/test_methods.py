@@ -60,8 +60,8 @@ def test_every_method_has_the_same_interface(name):
     before = copy.deepcopy(original.state_dict())
     dense = ("deterministic", "mean-field", "variational-dropout", "bayesian-compression", "early-bird")
     density = {} if name in dense else {"density": 0.5}
-    method = methods.make(name, N, lr=1e-2, **density)
-    net, _ = train(method, original, steps=200)
+    method = methods.make(name, N, lr=2e-2, **density)
+    net, _ = train(method, original, steps=120)
     assert all(torch.equal(v, before[k]) for k, v in original.state_dict().items()) or name == "deterministic"
     x, y = blobs()
     method.finish(net, [(x, y)], Split(x, y))
@@ -76,7 +76,7 @@ def test_every_method_has_the_same_interface(name):
     assert methods.label(method)
     again = methods.make(name, N)
     again.load_state_dict(method.state_dict())
-    assert again.step == method.step == 200
+    assert again.step == method.step == 120
 
 
 @pytest.mark.parametrize("kind", [Deterministic, MeanField, SSVI])
@@ -84,7 +84,7 @@ def test_regression(kind):
     options = {Deterministic: {}, MeanField: {"temperature": 1.0}, SSVI: {"temperature": 1.0, "density": 0.5}}
     method = kind(N, lr=2e-2, **options[kind])
     net = nn.Sequential(nn.Linear(D, 16), nn.Tanh(), nn.Linear(16, 1))
-    net, _ = train(method, net, 400, "regression")
+    net, _ = train(method, net, 250, "regression")
     x, _ = blobs()
     predictive = method.predict(net, x, samples=8)
     assert predictive.means.shape == (1 if kind is Deterministic else 8, N)

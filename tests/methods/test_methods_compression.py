@@ -90,7 +90,7 @@ def test_point_networks_of_every_layer():
 # -- methods --------------------------------------------------------------------------------------
 
 
-def trained(method, network, epochs=40):
+def trained(method, network, epochs=25):
     split = digits().train
     method.total_steps = epochs * math.ceil(len(split) / 64)
     network = method.prepare(network)
@@ -116,7 +116,7 @@ def accuracy(network):
 
 
 def test_variational_dropout_removes_weights():
-    method = methods.VariationalDropout(len(digits().train), lr=3e-3)
+    method = methods.VariationalDropout(len(digits().train), lr=5e-3)
     plain = bayes.point_network(trained(method, network()))
     alive = sum(int(p.count_nonzero()) for p in plain.parameters() if p.dim() == 2)
     assert alive < 0.5 * (64 * 60 + 60 * 10)
@@ -125,7 +125,7 @@ def test_variational_dropout_removes_weights():
 
 @pytest.mark.parametrize("prior", ["normal-jeffreys", "horseshoe"])
 def test_bayesian_compression_removes_units(prior):
-    method = methods.BayesianCompression(len(digits().train), prior=prior, lr=3e-3)
+    method = methods.BayesianCompression(len(digits().train), prior=prior, lr=5e-3)
     stochastic = trained(method, network())
     assert sum(int((~scale.alive).sum()) for scale in scales(stochastic)) > 8
     plain = bayes.point_network(stochastic)

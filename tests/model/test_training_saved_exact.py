@@ -19,6 +19,8 @@ def test_a_loaded_network_predicts_bit_for_bit_the_same(tmp_path, spec, options,
     single = ("gradual", "granet", "snfs", "acdc")  # these remove single weights only
     if options and ("pattern" not in methods.options(method) or method in single):
         return
+    if options and spec == "resnet8-b":
+        return  # the patterns of its layers are those of resnet8
     if method == "elastic-ticket":
         return  # it needs a ticket
     if method == "early-bird" and not spec.startswith("resnet"):

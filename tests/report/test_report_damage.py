@@ -30,6 +30,7 @@ def test_a_complete_run_has_no_notes(run):
     assert 'class="notes"' not in text_of(run)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_last_line_cut_short(run):
     path = run / "ssvi" / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
@@ -60,6 +61,7 @@ def test_nan_figures(run):
     assert "nan" not in text_of(run).lower()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_method_that_has_not_finished(run):
     (run / "ssvi" / "result.json").unlink()
     html = text_of(run)
@@ -76,6 +78,7 @@ def test_a_method_without_a_folder(run):
     ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_method_has_finished(run):
     for path in run.glob("*/result.json"):
         path.unlink()
@@ -161,6 +164,7 @@ def test_one_damaged_array_omits_one_figure(run):
     assert html.count("Reliability diagram of") == 2
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_pickles_are_not_opened(run, tmp_path):
     class Malicious:
         def __reduce__(self):
@@ -213,6 +217,7 @@ def test_no_run(tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_failed_write_leaves_the_old_page(run, monkeypatch):
     page = report.write(run)
     before = page.read_bytes()

@@ -12,7 +12,7 @@ from report_folders import classification, regression
 from szilard import report
 from szilard.run import one_pass
 
-pytestmark = pytest.mark.pictures
+pytestmark = pytest.mark.pictures("one_pass_section")
 WAYS = [("point", 0, "PyTorch"), ("moments", 0, "PyTorch"), *(("draws", n, "PyTorch") for n in (1, 10, 100))]
 
 

@@ -132,6 +132,7 @@ def test_images_show_the_inputs(html):
     np.testing.assert_allclose(pixels[..., 0], np.linspace(0, 1, 256)[:16].reshape(4, 4), atol=1 / 255)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_images_may_have_colours(run):
     change(run, "ssvi", uncertain_images=np.full((16, 3, 5, 5), 0.5))
     assert text_of(run).count('src="data:image/png;base64,') == 3 * 16
@@ -153,6 +154,7 @@ def test_a_change_of_sigma_is_reported(html):
     assert "hardly moved" not in html
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_unchanged_sigma_is_reported(run):
     change(run, "ssvi", **posterior(end_at=-2.01))
     assert "median |Δ ln σ| = 0.01 nats: σ has hardly moved" in text_of(run)

@@ -11,7 +11,7 @@ from szilard import report
 from szilard.report.support_section import history
 from szilard.run.read import MethodRun
 
-pytestmark = pytest.mark.pictures
+pytestmark = pytest.mark.pictures("support_section")
 
 
 def supports(density=0.05, replaced=0.1, alive=0.07, layers=None):

@@ -11,8 +11,6 @@ from szilard import report
 from szilard.report import figure_names, summary
 from szilard.run.read import read
 
-pytestmark = pytest.mark.pictures
-
 
 @pytest.fixture
 def run(tmp_path):
