@@ -147,7 +147,7 @@ def test_one_pass_is_compared_with_draws_and_matched_to_them(digits, monkeypatch
 def test_too_little_uncertainty_is_a_warning(digits, monkeypatch):
     from szilard.cli import deployed_uncertainty
 
-    found = deploy.DrawsComparison(0.01, 0.01, draws=0.1, error=0.01, factor=12.0, inputs=64, count=50)
+    found = deploy.DrawsComparison(0.01, 0.01, draws=0.1, ratio_error=0.01, factor=12.0, inputs=64, count=50)
     monkeypatch.setattr(deployed_uncertainty, "compare_with_draws", lambda *_, **__: found)
     typed = szilard("deploy", digits, "--backend", "eager")
     assert "0.10 ±0.01 of that of 50 draws" in typed.stdout
@@ -181,7 +181,7 @@ def test_an_ensemble_of_bayesian_networks_is_compared_and_matched(digits, monkey
     assert len(found["variance_factors"]) == 2
     assert found["epistemic_ratio"] == pytest.approx(1, abs=0.3)
     assert 0 < found["epistemic_ratio_error"] < 0.3
-    few = deploy.DrawsComparison(0.1, 0.1, 0.4, 0.08, (9.0, 9.0), inputs=64, count=50)
+    few = deploy.DrawsComparison(0.1, 0.1, 0.4, 0.05, (9.0, 9.0), inputs=64, count=50)
     monkeypatch.setattr(deployed_uncertainty, "compare_with_draws", lambda *_, **__: few)
     text = " ".join(szilard("deploy", file, file, "--backend", "eager").stdout.split())
     assert "0.25 ±0.05 of that of 50 draws of each network" in text

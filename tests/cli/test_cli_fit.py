@@ -8,6 +8,7 @@ import re
 import pytest
 from cli_tools import TINY, szilard
 
+from szilard import methods
 from szilard.cli.figures import si
 from szilard.cli.fit_settings import FitOptions, merge
 from szilard.run import settings as toml
@@ -169,6 +170,22 @@ class TestMergedOptions:
         }
         assert found.fit.lr == 0.1
         assert found.fit.seed == 0
+
+    @pytest.mark.parametrize(
+        ("typed", "wanted"),
+        [
+            ("except_=1", "1"),
+            ("except_=[1, 3]", ["1", "3"]),
+            ("except_=1*", "1*"),
+            ("every=7", 7),
+            ("lr=1", 1),
+        ],
+    )
+    def test_numbers_of_layers_are_words(self, typed, wanted):
+        """Layers of nn.Sequential are numbers, and the refusal of a pattern n:m says --option except_=1."""
+        found = merge(Settings(), FitOptions(methods=["rigl"], options=[typed])).methods["rigl"]
+        assert found == {typed.partition("=")[0]: wanted}
+        methods.check_options("rigl", found)
 
 
 @pytest.mark.parametrize(

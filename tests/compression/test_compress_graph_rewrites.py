@@ -209,6 +209,44 @@ def test_units_of_unsupported_layers_are_kept(build, shape, given_inputs):
     assert changed(network, small, x) < 1e-5
 
 
+@pytest.mark.parametrize(
+    "pool", [nn.MaxPool1d(2), nn.AdaptiveAvgPool1d(5), nn.AdaptiveMaxPool1d(5), nn.Identity()], ids=repr
+)
+def test_channels_of_sequences_are_removed(pool):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv1d(2, 8, 5, padding=2), nn.BatchNorm1d(8), nn.ReLU(), pool,
+        nn.Conv1d(8, 6, 3), nn.BatchNorm1d(6), nn.ReLU(), nn.AdaptiveAvgPool1d(3), nn.Flatten(), nn.Linear(18, 4),
+    )  # fmt: skip
+    x = noise(4, 2, 20)
+    settled(network, x)
+    with torch.no_grad():
+        for conv, norm in ((network[0], network[1]), (network[4], network[5])):
+            conv.weight[::2] = 0
+            conv.bias[::2] = 0
+            norm.weight[::2] = 0
+            norm.bias[::2] = 0
+        network[5].bias[::2] = 0.5  # a constant, which goes into the biases of the last layer
+    small = shrink(network.eval(), x)
+    assert (small[0].out_channels, small[4].in_channels, small[4].out_channels) == (4, 4, 3)
+    assert small[9].in_features == 9
+    assert changed(network, small, x) < 1e-5
+
+
+@quiet
+def test_a_pool_that_mixes_channels_keeps_them():
+    """Without a batch axis of its own, MaxPool2d takes [B, C, L] for [C, H, W] and pools over channels, too."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv1d(2, 8, 3), nn.MaxPool2d(2), nn.Conv1d(4, 3, 3))
+    x = noise(4, 2, 20)
+    with torch.no_grad():
+        network[0].weight[::2] = 0
+        network[0].bias[::2] = 0
+    small = shrink(network.eval(), x)
+    assert small[0].out_channels == 8
+    assert torch.equal(small(x), network(x))
+
+
 @pytest.mark.parametrize("odd", ["prune", "weight norm", "old weight norm"])
 @quiet
 def test_computed_weights_are_shrunk(odd):

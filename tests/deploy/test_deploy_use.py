@@ -91,3 +91,42 @@ def test_a_runtime_that_is_not_installed(monkeypatch, name, extra):
 def test_an_unknown_runtime():
     with pytest.raises(SzilardError, match=r"no backend 'onxx' \(perhaps onnx\)"):
         deploy.compile(bayesian(), inputs(2), backend="onxx")
+
+
+def test_a_token_beyond_the_vocabulary_is_one_sentence():
+    network = nn.Sequential(nn.Embedding(7, 4), nn.Flatten(), nn.Linear(12, 2)).eval()
+    compiled = deploy.compile(network, torch.zeros(2, 3, dtype=torch.long), backend="eager")
+    with pytest.raises(SzilardError, match=r"cannot take this input: index out of range.*check its values"):
+        compiled(torch.full((1, 3), 9))
+
+
+@pytest.mark.parametrize("metadata", [{"a": 3}, {3: "a"}, "text"])
+def test_metadata_are_text(metadata):
+    with pytest.raises(SzilardError, match="metadata"):
+        deploy.compile(nn.Linear(2, 2).eval(), torch.zeros(1, 2), backend="eager", metadata=metadata)
+
+
+def test_metadata_say_what_the_file_takes():
+    network, x = nn.Linear(2, 2).eval(), torch.zeros(1, 2)
+    own = {"inputs": "two numbers", "site": "Davos"}
+    assert deploy.compile(network, x, backend="eager").metadata["inputs"] == (
+        "float32 [B, 2], as the network takes them"
+    )
+    units = deploy.Units(1.0, 2.0)
+    assert (
+        "in the units of the data"
+        in deploy.compile(network, x, backend="eager", inputs=units).metadata["inputs"]
+    )
+    made = deploy.compile(network, x, backend="eager", metadata=own).metadata
+    assert {name: made[name] for name in own} == own
+
+
+def test_fractions_are_no_images_of_bytes():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    x = torch.randint(0, 256, (4, 3, 2, 2), generator=torch.Generator().manual_seed(0)).float()
+    compiled = deploy.compile(network, x, backend="eager", image_range=(0.0, 255.0))
+    compiled(x)
+    compiled(torch.zeros(1, 3, 2, 2))  # a black image
+    for other in (x / 255, x / 127.5 - 1):
+        with pytest.raises(SzilardError, match=r"values in .*, and the training images have values in"):
+            compiled(other)

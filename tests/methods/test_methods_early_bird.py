@@ -202,7 +202,7 @@ def test_a_layer_that_is_read_elsewhere_keeps_its_outputs():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prune": 0.0}, "prune of an Early-Bird ticket must be between 0 and 1"),
+        ({"prune": 0.0}, "prune of an Early-Bird ticket must be above 0 and below 1"),
         ({"threshold": 1.0}, "threshold of an Early-Bird ticket"),
         ({"every": 0}, "every is the number of steps between two masks"),
         ({"penalty": -1.0}, "penalty must be zero or positive"),

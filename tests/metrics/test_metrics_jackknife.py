@@ -9,7 +9,7 @@ import torch
 
 from szilard.methods.one_pass import RatioToDraws, ratio_to_draws
 from szilard.metrics import Predictive
-from szilard.metrics.jackknife import jackknife_error
+from szilard.metrics.jackknife import jackknife_error, ratio_error
 
 
 def normal(*shape, seed):
@@ -55,3 +55,16 @@ def test_draws_without_uncertainty_have_no_ratio():
 @pytest.mark.parametrize(("error", "noise"), [(0.0, False), (0.1, False), (0.2, True)])
 def test_noise_is_within_two_errors(error, noise):
     assert RatioToDraws(0.75, error).is_noise == noise
+
+
+def test_a_ratio_of_means_varies_over_samples_of_inputs_as_its_error_says():
+    generator = torch.Generator().manual_seed(4)
+    below = torch.rand(3000, 50, generator=generator, dtype=torch.float64) + 0.5
+    above = 2 * below + 0.3 * torch.randn(3000, 50, generator=generator, dtype=torch.float64)
+    ratios = above.mean(1) / below.mean(1)
+    errors = torch.tensor([ratio_error(a, b) for a, b in zip(above[:300], below[:300], strict=True)])
+    assert float(errors.mean()) == pytest.approx(float(ratios.std()), rel=0.05)
+    assert ratio_error(2 * below[0], below[0]) == pytest.approx(0, abs=1e-12)
+    assert ratio_error(above[0, :1], below[0, :1]) == math.inf
+    positions = above[0].reshape(25, 2)
+    assert ratio_error(positions, positions.flip(1)) == pytest.approx(0, abs=1e-12)

@@ -115,3 +115,26 @@ def test_the_learned_noise_finds_the_spread_of_the_targets():
     spread = (y - network(x)[:, 0]).square().mean().sqrt()  # the maximum-likelihood estimate, in closed form
     assert abs(network.log_noise.exp() / spread - 1) < 1e-3
     assert abs(spread - 0.3) < 0.02
+
+
+def test_a_network_for_sequences_is_told_how_to_read_images_of_one_channel():
+    """Arrays [N, 2, 9] of a file are images [1, 2, 9]."""
+    split = Split(torch.randn(20, 1, 2, 9), torch.arange(20) % 5)
+    images = DataSet(
+        "mine",
+        "classification",
+        split,
+        split,
+        split,
+        None,
+        None,
+        tuple("abcde"),
+        torch.tensor(0.0),
+        torch.tensor(1.0),
+    )
+    layers = [nn.Conv1d(2, 3, 4), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(3, 5)]
+    with pytest.raises(
+        SzilardError, match=r"arrays \[N, 2, 9\] are images of one channel: .* nn.Flatten\(1, 2\)"
+    ):
+        networks.check_fits(nn.Sequential(*layers), images)
+    networks.check_fits(nn.Sequential(nn.Flatten(1, 2), *layers), images)

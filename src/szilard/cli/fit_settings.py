@@ -123,7 +123,7 @@ def _methods(base: dict[str, dict[str, Any]], options: FitOptions) -> dict[str, 
 def _put(chosen: dict[str, dict[str, Any]], names: list[str], key: str, value: Any) -> None:
     able = [name for name in names if methods.uses(name, key)]
     for name in able or names[:1]:  # where no method has the option, building the first one raises the error
-        chosen[name][key] = value
+        chosen[name][key] = methods.as_words(name, key, value)
 
 
 def _key_and_value(text: str) -> tuple[str, Any]:

@@ -67,7 +67,7 @@ def _epistemic(found: RatioToDraws, draws: int, inputs: int) -> list[str]:
     """Epistemic uncertainty of one pass beside that of draws, and a warning where they are far from each other."""
     lines = [
         f"Epistemic uncertainty: one pass / {draws} draws = {found.ratio:.2f} ±{found.error:.2f} (means over "
-        f"{inputs:,} inputs; standard error from the number of draws)."
+        f"{inputs:,} inputs; standard error from the numbers of draws and inputs)."
     ]
     if found.is_far:
         way = "little" if found.ratio < 1 else "much"

@@ -124,7 +124,7 @@ def _shorten(link: Link) -> int:
         reader.in_features = int(columns.sum())
     else:
         columns = keep
-        offset = torch.einsum("ouhw,u->o", reader.weight, share)
+        offset = reader.weight.flatten(2).sum(2) @ share
         reader.in_channels = int(columns.sum())
     if offset.any():
         reader.bias = nn.Parameter(offset if reader.bias is None else reader.bias + offset)
@@ -140,7 +140,7 @@ def _dead(link: Link, constants: Tensor) -> Tensor:
     """Which units can be removed, bool ``[units]``; never all, because a layer cannot be empty."""
     units, reader = len(link.source.weight), link.reader
     silent = link.source.weight.reshape(units, -1).abs().amax(1) == 0
-    if isinstance(reader, nn.Conv2d) and reader.padding not in (0, (0, 0), "valid"):
+    if not isinstance(reader, nn.Linear) and reader.padding not in (0, (0,), (0, 0), "valid"):
         silent &= constants == 0  # with zero padding the constant differs at the border
     read = reader.weight.transpose(0, 1).reshape(units, -1).abs().amax(1) > 0
     dead = silent | ~read
@@ -169,7 +169,7 @@ def _constants(link: Link) -> Tensor:
             value = module(
                 value[None] if isinstance(module, nn.BatchNorm1d) else value[None, :, None, None]
             ).flatten()
-        elif not isinstance(module, POOLS):
+        elif not isinstance(module, tuple(POOLS)):
             value = module(value)
     return value
 

@@ -19,7 +19,11 @@ from szilard.networks.norm import NormReLU
 # Classes with a known forward: torch's own, and those of this library that do the same and then a known operation.
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, InnermostNorm, NormReLU, InnermostNormReLU)
 RECTIFIED = (NormReLU, InnermostNormReLU)  # norms that add a shortcut, and rectify
-POOLS = (nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, InnermostMaxPool)
+#: Pools of every channel by itself, which keep a constant, and the axes of what they take.
+POOLS: dict[type, int] = {
+    nn.MaxPool1d: 3, nn.AdaptiveAvgPool1d: 3, nn.AdaptiveMaxPool1d: 3,
+    nn.MaxPool2d: 4, nn.AdaptiveAvgPool2d: 4, nn.AdaptiveMaxPool2d: 4, InnermostMaxPool: 4,
+}  # fmt: skip
 
 
 class Tracer(fx.Tracer):

@@ -21,8 +21,10 @@ _BY_NUMBER = (
 )  # fmt: skip
 _RECTIFIERS = (F.relu, torch.relu, torch.relu_, F.relu_)
 
-Layer = nn.Linear | nn.Conv2d
-_LAYERS = (nn.Linear, nn.Conv2d)
+Layer = nn.Linear | nn.Conv1d | nn.Conv2d
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+#: Axes of a layer's output.
+_AXES: dict[type, int] = {nn.Linear: 2, nn.Conv1d: 3, nn.Conv2d: 4}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,15 +58,19 @@ class _Path:
 
     def take(self, module: nn.Module | None, name: str, alone: bool) -> bool:
         """Add a module to the path; False if it does not act on each unit separately."""
-        conv, units = isinstance(self.source, nn.Conv2d), len(self.source.weight)
+        conv, units = not isinstance(self.source, nn.Linear), len(self.source.weight)
+        axes = _AXES[type(self.source)]
         if module is None:
             return False
         if is_itself(module, (nn.Flatten,)):
-            fits = (module.start_dim, module.end_dim) == (1, -1) and self.dims == {4 if conv else 2}
+            fits = (module.start_dim, module.end_dim) == (1, -1) and self.dims == {axes}
             self.flat = True
             return fits
-        if is_itself(module, POOLS):
-            fits = conv and not self.flat and not getattr(module, "return_indices", False)
+        if is_itself(module, tuple(POOLS)):
+            # With another number of axes a pool takes the batch for channels, and channels for positions.
+            fits = (
+                axes == POOLS[type(module)] and not self.flat and not getattr(module, "return_indices", False)
+            )
         elif isinstance(module, _BatchNorm):
             kept = module.running_mean is not None and module.running_var is not None
             fits = is_itself(module, NORMS) and alone and kept and module.num_features == units
@@ -78,9 +84,9 @@ class _Path:
 
     def spread(self, reader: nn.Module | None) -> int:
         """Columns of the reader that belong to one unit; 0 if the shapes do not fit."""
-        conv, units = isinstance(self.source, nn.Conv2d), len(self.source.weight)
-        if isinstance(reader, nn.Conv2d):
-            return 1 if conv and not self.flat and reader.groups == 1 else 0
+        conv, units = not isinstance(self.source, nn.Linear), len(self.source.weight)
+        if isinstance(reader, nn.Conv1d | nn.Conv2d):
+            return 1 if type(reader) is type(self.source) and not self.flat and reader.groups == 1 else 0
         if not isinstance(reader, nn.Linear) or (conv and not self.flat):
             return 0
         whole = reader.in_features % units == 0 and (conv or reader.in_features == units)
@@ -98,7 +104,7 @@ def links(graph: Graph, run: Run) -> Iterator[Link]:
         if not isinstance(source, Layer) or not is_itself(source, _LAYERS) or not alone(source):
             continue
         dims = run.dims.get(id(source), set())
-        if isinstance(source, nn.Conv2d) and (source.groups > 1 or dims != {4}):
+        if not isinstance(source, nn.Linear) and (source.groups > 1 or dims != {_AXES[type(source)]}):
             continue
         path, place = _Path(source, dims), node
         while len(place.users) == 1:

@@ -13,6 +13,7 @@ from szilard.errors import SzilardError
 UNIT = (0.0, 1.0)  #: of bytes, and of numbers between these two
 _SHARE = 0.01  # of the values, which may be outside of the range and its margins
 _MARGIN = 0.5  # of the range's width, on both sides
+_WIDE = 50.0  # width of a range of bytes; images from -1 to 1 are not in such units
 
 Range = tuple[float, float]
 
@@ -36,8 +37,9 @@ def check(x: Tensor, known: Range, what: str, *, of_bytes: bool, takes_bytes: bo
         takes_bytes: whether bytes can be given instead, for the message.
 
     Raises:
-        SzilardError: they are bytes, and the training images cannot have been; or more than 1 % of the values are
-            outside of the range by more than half of its width.
+        SzilardError: they are bytes, and the training images cannot have been; more than 1 % of the values are
+            outside of the range by more than half of its width; or all are fractions between -1 and 1, and the range
+            is at least 50 wide.
     """
     low, high = known
     margin = _MARGIN * (high - low)
@@ -48,6 +50,10 @@ def check(x: Tensor, known: Range, what: str, *, of_bytes: bool, takes_bytes: bo
             "same units"
         )
     least, most = (float(value) for value in x.aminmax())
+    if high - low >= _WIDE and least >= -1 and most <= 1 and not bool((x == x.round()).all()):
+        raise SzilardError(
+            f"{what} have values in [{least:g}, {most:g}], and {trained}; give numbers in the same units"
+        )
     if low - margin <= least and most <= high + margin:
         return
     outside = ((x < low - margin) | (x > high + margin)).float().mean()

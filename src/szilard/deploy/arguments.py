@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -198,6 +198,24 @@ def naming_type(network: nn.Module, example: Tensor) -> Iterator[None]:
         raise SzilardError(
             f"example has type {kinds[0]}, which the network does not take; give {kinds[1]}"
         ) from None
+
+
+def check_metadata(metadata: Any) -> dict[str, str]:
+    """The metadata, if they are text by name; none for None.
+
+    Raises:
+        SzilardError: they are not.
+    """
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise SzilardError(f"metadata is a {type(metadata).__name__}; give a dict of text")
+    for name, value in metadata.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise SzilardError(
+                f"metadata must be text by name, not {shortened(repr({name: value}), 60)}; make both a str"
+            )
+    return dict(metadata)
 
 
 def check_units(**units: Any) -> None:

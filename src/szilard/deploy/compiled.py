@@ -14,7 +14,7 @@ from torch import Tensor
 from szilard.data import check, image_range
 from szilard.data.image_range import Range
 from szilard.deploy.backends import Run
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, first_line
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,10 @@ class Compiled:
         except SzilardError:
             check.finite(x, "the input")  # a backend that checks its inputs does not say which value it is
             raise
+        except (IndexError, RuntimeError) as error:  # a token beyond the vocabulary, for instance
+            raise SzilardError(
+                f"the compiled network cannot take this input: {first_line(error)}; check its values"
+            ) from error
         answer, aleatoric = found[:2]
         # NaN in any output is in one of these two, too, and one sum is faster than two tests.
         if not math.isfinite((answer.sum() + aleatoric.sum()).item()):

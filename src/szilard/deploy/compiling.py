@@ -84,7 +84,7 @@ def compile(
         labels: names of classes or targets.
         image_range: lowest and highest value of the training images, in the units of the inputs. The function refuses
             images in other units, as for a run; a file records the range, which other runtimes do not check.
-        metadata: text that goes into the file.
+        metadata: text that goes into the file, by name; ``inputs`` says what it takes, by default from the example.
 
     Returns:
         a function of inputs ``[B, *shape]``. Its outputs for the example have been compared with those of PyTorch.
@@ -120,7 +120,7 @@ def compile(
         graph.outputs,
         rule.name,
         names_of_labels,
-        metadata or {},
+        {"inputs": _inputs(example, inputs)} | arguments.check_metadata(metadata),
         factors,
         arguments.check_image_range(image_range, example),
     ).entries()
@@ -145,6 +145,17 @@ def compile(
         difference=worst,
         image_range=image_range,
     )
+
+
+def _inputs(example: Tensor, units: Units | None) -> str:
+    """What the file takes, for its metadata."""
+    kind, shape = str(example.dtype).removeprefix("torch."), ", ".join(map(str, ("B", *example.shape[1:])))
+    which = (
+        "as the network takes them"
+        if units is None
+        else "in the units of the data; the file standardises them"
+    )
+    return f"{kind} [{shape}], {which}"
 
 
 def _names(backend: str, path: Path | str | None) -> list[str]:

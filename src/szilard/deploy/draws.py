@@ -18,7 +18,7 @@ from szilard.deploy.units import Standardise, Units, checked
 from szilard.errors import SzilardError
 from szilard.likelihood import Likelihood
 from szilard.likelihood.targets import TaskName
-from szilard.metrics.jackknife import jackknife_error
+from szilard.metrics.jackknife import jackknife_error, ratio_error
 from szilard.networks.takes import call
 
 DRAWS = 50
@@ -35,7 +35,8 @@ class DrawsComparison:
         unmatched: the same without a factor of the variance.
         draws: the same over draws, of which a finite number has slightly too little: for one network corrected by
             S / (S - 1).
-        error: standard error of ``draws``. All inputs have the same draws, so that more inputs do not make it smaller.
+        ratio_error: standard error of :attr:`ratio`, because the numbers of draws and of inputs are finite. All inputs
+            have the same draws, so that more inputs alone do not make it small.
         factor: multiplies the variance of the outputs of one pass; with it, both are equal. Of an ensemble: one for
             each member, with which this member's uncertainties are equal.
         inputs: number of inputs.
@@ -45,7 +46,7 @@ class DrawsComparison:
     one_pass: float
     unmatched: float
     draws: float
-    error: float
+    ratio_error: float
     factor: float | tuple[float, ...]
     inputs: int
     count: int
@@ -54,11 +55,6 @@ class DrawsComparison:
     def ratio(self) -> float:
         """Epistemic uncertainty of one pass, divided by that of draws."""
         return self.one_pass / self.draws
-
-    @property
-    def ratio_error(self) -> float:
-        """Standard error of :attr:`ratio`."""
-        return self.ratio * self.error / self.draws
 
 
 @torch.no_grad()
@@ -119,11 +115,14 @@ def compare_with_draws(
         _factor(rule, *pair, one * draws / (draws - 1)) if one > 0 else 1.0
         for pair, one in zip(moments, alone, strict=True)
     )
+    found, wanted = _epistemic(rule, moments, factors), _epistemic_of_draws(rule, outputs)
+    of_draws = jackknife_error(lambda kept: _epistemic_of_draws(rule, [one[kept] for one in outputs]), draws)
+    of_inputs = ratio_error(found, rule.of_draws(torch.cat(outputs)).epistemic)
     return DrawsComparison(
-        _epistemic(rule, moments, factors),
-        _epistemic(rule, moments, [1.0] * len(members)),
-        _epistemic_of_draws(rule, outputs),
-        jackknife_error(lambda kept: _epistemic_of_draws(rule, [one[kept] for one in outputs]), draws),
+        _mean(found),
+        _mean(_epistemic(rule, moments, [1.0] * len(members))),
+        wanted,
+        math.hypot(_mean(found) / wanted * of_draws / wanted, of_inputs),
         fitted[0] if mode == "moments" else fitted,
         len(x),
         draws,
@@ -181,17 +180,17 @@ def _factor(rule: Rule, mean: Tensor, variance: Tensor, wanted: float) -> float:
     return math.exp(high)
 
 
-def _epistemic(rule: Rule, moments: Sequence[tuple[Tensor, Tensor]], factors: Sequence[float]) -> float:
-    """Mean epistemic uncertainty of the mixture of several Gaussian outputs."""
+def _epistemic(rule: Rule, moments: Sequence[tuple[Tensor, Tensor]], factors: Sequence[float]) -> Tensor:
+    """Epistemic uncertainty ``[N, ...]`` of the mixture of several Gaussian outputs."""
     answers: list[Answer] = [
         rule.of_moments(mean, variance * factor)
         for (mean, variance), factor in zip(moments, factors, strict=True)
     ]
-    return _mean((answers[0] if len(answers) == 1 else rule.of_several(answers)).epistemic)
+    return (answers[0] if len(answers) == 1 else rule.of_several(answers)).epistemic
 
 
 def _of_one(rule: Rule, mean: Tensor, variance: Tensor) -> float:
-    return _epistemic(rule, [(mean, variance)], [1.0])
+    return _mean(_epistemic(rule, [(mean, variance)], [1.0]))
 
 
 def _mean(values: Tensor) -> float:

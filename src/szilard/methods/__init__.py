@@ -127,6 +127,15 @@ def check_options(name: str, given: dict[str, Any]) -> None:
             )
 
 
+def as_words(name: str, option: str, value: Any) -> Any:
+    """An option's value, with whole numbers as words where it takes words: layers of ``nn.Sequential`` are numbers."""
+    kinds = _kinds(name).get(option, ())
+    if list in kinds and isinstance(value, list):
+        return [str(one) if type(one) is int else one for one in value]
+    takes_numbers = int in kinds or float in kinds
+    return str(value) if type(value) is int and str in kinds and not takes_numbers else value
+
+
 _WORDS: dict[type, str] = {
     bool: "true or false", int: "a whole number", float: "a finite number", str: "a word", list: "a list of words",
     type(None): "left out",

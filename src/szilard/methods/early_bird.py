@@ -69,7 +69,9 @@ class EarlyBird(Resizing, Method):
         unused.warn("an Early-Bird ticket", options, self.unused_options, "which has no divergence and no σ")
         for name, value in (("prune", prune), ("threshold", threshold), ("end", end)):
             if not 0 < value < 1:
-                raise SzilardError(f"{name} of an Early-Bird ticket must be between 0 and 1, not {value:g}")
+                raise SzilardError(
+                    f"{name} of an Early-Bird ticket must be above 0 and below 1, not {value:g}"
+                )
         if every is not None and every < 1:
             raise SzilardError(f"every is the number of steps between two masks, from 1, not {every}")
         if not penalty >= 0:

@@ -17,7 +17,7 @@ from szilard.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, Noi
 from szilard.methods import checks, inputs
 from szilard.methods.to_predictive import predictive_of, two_classes
 from szilard.metrics import Predictive
-from szilard.metrics.jackknife import jackknife_error
+from szilard.metrics.jackknife import jackknife_error, ratio_error
 from szilard.metrics.normal_points import normal_points, normal_quantiles
 
 POINTS = 128  # of the Gaussian of the logits; a multiple of STAND_INS
@@ -30,8 +30,8 @@ class RatioToDraws(NamedTuple):
 
     Attributes:
         ratio: of the means over the inputs.
-        error: its standard error, because the number of draws is finite. Draws are the same for all inputs, so that
-            more inputs do not make it smaller.
+        error: its standard error, because the numbers of draws and of inputs are finite. Draws are the same for all
+            inputs, so that more inputs alone do not make it small.
     """
 
     ratio: float
@@ -70,7 +70,8 @@ def ratio_to_draws(found: Predictive, drawn: Predictive) -> RatioToDraws | None:
         return None
     ratio = float(found.epistemic().double().mean()) / wanted
     error = jackknife_error(lambda kept: of_draws(drawn.of_draws(kept)), drawn.n_samples)
-    return RatioToDraws(ratio, ratio * error / wanted)
+    of_inputs = ratio_error(found.epistemic(), drawn.epistemic())
+    return RatioToDraws(ratio, math.hypot(ratio * error / wanted, of_inputs))
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The standard error of a statistic of independent draws."""
+"""Standard errors of a statistic of independent draws, and of a ratio of means over the same inputs."""
 
 from __future__ import annotations
 
@@ -30,3 +30,22 @@ def jackknife_error(statistic: Callable[[Tensor], float], count: int, groups: in
         [statistic(numbers[numbers % groups != group]) for group in range(groups)], dtype=torch.float64
     )
     return float((groups - 1) ** 0.5 * found.std(correction=0))
+
+
+def ratio_error(above: Tensor, below: Tensor) -> float:
+    """Standard error of mean(above) / mean(below) over N independent inputs, by the delta method (Cochran 1977, 2.11).
+
+    Args:
+        above, below: a value for each input, ``[N, ...]``; further axes are averaged.
+
+    Returns:
+        the standard error; infinity for one input.
+    """
+    a, b = (
+        values.double().flatten(1).mean(1) if values.dim() > 1 else values.double()
+        for values in (above, below)
+    )
+    if len(a) < 2:
+        return math.inf
+    left = a - (a.mean() / b.mean()) * b
+    return float((left.square().sum() / (len(a) - 1) / len(a)).sqrt() / b.mean())

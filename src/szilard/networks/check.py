@@ -63,6 +63,7 @@ def check_fits(network: nn.Module, dataset: _DataSet, *, own: nn.Module | None =
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise SzilardError(
             f"the network cannot take inputs of {dataset.name}, {list(dataset.input_shape)} each: {reason}"
+            + _hint(dataset.input_shape)
         ) from error
     if not isinstance(output, Tensor):
         raise SzilardError(f"the network returns {type(output).__name__}; it must return one tensor")
@@ -81,3 +82,13 @@ def check_fits(network: nn.Module, dataset: _DataSet, *, own: nn.Module | None =
             f"the network returns NaN or infinite values for {dataset.name}; "
             + advice(own or network, "check that the inputs are in the units that it takes, and its weights")
         )
+
+
+def _hint(shape: tuple[int, ...]) -> str:
+    """How a network for sequences takes arrays with three axes, which are read as images of one channel."""
+    if len(shape) != 3 or shape[0] != 1:
+        return ""
+    return (
+        f"; arrays [N, {shape[1]}, {shape[2]}] are images of one channel: let a network for sequences begin with "
+        "nn.Flatten(1, 2)"
+    )
