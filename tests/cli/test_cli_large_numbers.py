@@ -26,9 +26,9 @@ def values() -> tuple[np.ndarray, np.ndarray]:
     return t, np.sin(t / 9) + 0.1 * draws.normal(size=N)
 
 
-def run(folder, name: str, y: np.ndarray):
+def run(folder, name: str, y: np.ndarray, start: float = TIME):
     t, _ = values()
-    lines = [f"{TIME + one!r},{other!r}" for one, other in zip(t.tolist(), y.tolist(), strict=True)]
+    lines = [f"{start + one!r},{other!r}" for one, other in zip(t.tolist(), y.tolist(), strict=True)]
     (folder / f"{name}.csv").write_text("\n".join(["t,y", *lines]))
     typed = szilard(
         "fit", "--data", folder / f"{name}.csv", "--target", "y", "--network", "mlp:8", "--density", 1, "--epochs", 2,
@@ -70,21 +70,28 @@ def test_arrays_of_the_run_have_them(far):
     assert np.abs(arrays["test_target"] - FAR - wanted).max() < 1e-6
 
 
-def test_a_compiled_network_says_what_it_rounds(far, monkeypatch):
+def test_a_compiled_network_says_what_it_rounds(tmp_path, monkeypatch):
     monkeypatch.setattr(deployment_summary, "_BUDGET", 0.05)
+    folder = run(tmp_path, "run", FAR + values()[1], start=1e7)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SzilardWarning)
-        typed = szilard("deploy", far, "--backend", "native")
+        typed = szilard("deploy", folder, "--backend", "native")
     assert typed.code == 0, typed.output
     text = "\n".join(str(one.message) for one in caught if issubclass(one.category, SzilardWarning))
-    assert text.count("input 't' has values near 1.7e+09 with a deviation of") == 1, text
+    assert text.count("input 't' has values near 1e+07 with a deviation of") == 1, text
+    assert "where float32 has steps of 1," in text
     assert text.count("target 'y' has values near 1e+09") == 1
-    assert "where float32 has steps of 128" in text
+
+
+def test_inputs_that_a_compiled_network_cannot_tell_apart_are_refused(far):
+    typed = szilard("deploy", far, "--backend", "native")
+    typed.refused("input 't' has values near 1.7e.09 .* steps of 128, so that a compiled network cannot tell")
+    assert "subtract a constant from the column and train again" in " ".join(typed.output.split())
 
 
 @pytest.mark.parametrize("unit", [1e-24, 1e24])
 def test_targets_in_extreme_units(tmp_path, unit):
-    folder = run(tmp_path, "run", unit * values()[1])
+    folder = run(tmp_path, "run", unit * values()[1], start=0.0)
     shown = columns(szilard("predict", folder, f"{folder}.csv", "--one-pass").output)
     assert (shown["std"] / unit > 0.1).all()
     assert (shown["std"] / unit < 10).all()
