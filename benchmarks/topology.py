@@ -92,7 +92,7 @@ def figures_of(
     predictive = method.predict(network.eval(), part.test.x, samples=DRAWS)
     found = metrics.evaluate(predictive, part.test.y)
     spent = total_cost.of_run(
-        network, part.input_shape, method, examples=method.step * BATCH, seconds=seconds, peak_bytes=0
+        network, part.input_shape, method, batches=[BATCH], seconds=seconds, peak_bytes=0
     )
     return {
         "method": name, "density": density, "seed": seed, "accuracy": found["accuracy"], "nll": found["nll"],

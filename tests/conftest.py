@@ -16,7 +16,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from szilard import SzilardError
-from szilard.cli import deployment_summary
+from szilard.cli import deployed_uncertainty, deployment_summary
 from szilard.compression import Distil, imagine
 from szilard.cost.latency import latencies
 from szilard.data import ood
@@ -153,6 +153,7 @@ def _short_work(request: pytest.FixtureRequest) -> Iterator[None]:
         patch.setattr(ood, "_photographs", _photographs)
         # The speed that `szilard deploy` prints takes a second a network; its figures cannot be checked.
         patch.setattr(deployment_summary, "_BUDGET", 0.02)
+        patch.setattr(deployed_uncertainty, "_MOST_DRAWS", 60)  # small networks get a thousand
         quick = functools.partial(latencies, warm_up=0.005, turn=0.002, least_rounds=3)
         patch.setattr(deployment_summary, "latencies", quick)
         yield
