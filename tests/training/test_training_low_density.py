@@ -59,10 +59,10 @@ def test_advice():
     assert low_density.advice(*prepared(0.05, 64, 512, 512, 10)) is None
     assert low_density.advice(*prepared(1.0, 4, 16, 2)) is None
     assert low_density.advice(*prepared(0.05, 4, 16, 2)) == (
-        "only 5 of its 96 weights are left, so try a larger density, such as 0.5"
+        "only 5 of the 96 weights of its sparse layers exist, so try a larger density, such as 0.5"
     )
     few = low_density.advice(*prepared(0.5, 20, 20, 2))  # two entries a unit, but few in total
-    assert few == "only 220 of its 440 weights are left, so try a larger density, such as 1"
+    assert few == "only 220 of the 440 weights of its sparse layers exist, so try a larger density, such as 1"
 
 
 def separable(path):
@@ -77,9 +77,9 @@ def test_after_training_a_larger_density_is_advised(tmp_path):
     assert len(loaded.train) == 84
     nll = torch.tensor(2.0).log().item()
     text = message(
-        loaded, nll, nll, nll, "SSVI", 200, "only 5 of its 96 weights are left, so try a larger density"
+        loaded, nll, nll, nll, "SSVI", 200, "only 5 of the 96 weights of its sparse layers exist, so try a larger density"
     )
-    assert text.endswith("; only 5 of its 96 weights are left, so try a larger density")
+    assert text.endswith("; only 5 of the 96 weights of its sparse layers exist, so try a larger density")
     text = message(loaded, nll, nll, nll, "SSVI", 200)
     assert text.endswith("; try another learning rate or more epochs")
     assert "--" not in text
