@@ -32,7 +32,7 @@ SECONDS: dict[str, float] = {
     "tests/benchmarks/test_one_pass.py": 2.3,
     "tests/cli/test_cli_bad_input.py": 2.2,
     "tests/cli/test_cli_compress.py": 6.6,
-    "tests/cli/test_cli_deploy.py": 17.1,
+    "tests/cli/test_cli_deploy.py": 14.0,
     "tests/cli/test_cli_fit.py": 3.0,
     "tests/cli/test_cli_help.py": 2.6,
     "tests/cli/test_cli_json.py": 3.5,
