@@ -76,10 +76,9 @@ def test_after_training_a_larger_density_is_advised(tmp_path):
     loaded = data.load(separable(tmp_path / "a.csv"), target="y", ood="none")
     assert len(loaded.train) == 84
     nll = torch.tensor(2.0).log().item()
-    text = message(
-        loaded, nll, nll, nll, "SSVI", 200, "only 5 of the 96 weights of its sparse layers exist, so try a larger density"
-    )
-    assert text.endswith("; only 5 of the 96 weights of its sparse layers exist, so try a larger density")
+    advice = "only 5 of the 96 weights of its sparse layers exist, so try a larger density"
+    text = message(loaded, nll, nll, nll, "SSVI", 200, advice)
+    assert text.endswith(f"; {advice}")
     text = message(loaded, nll, nll, nll, "SSVI", 200)
     assert text.endswith("; try another learning rate or more epochs")
     assert "--" not in text

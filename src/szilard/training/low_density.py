@@ -80,7 +80,10 @@ def advice(network: nn.Module, method: Method) -> str | None:
     if not thin and left >= FEW:
         return None
     larger = min(1.0, max(enough(found), math.ceil(10 * min(1.0, 4 * _density(method)) - 1e-9) / 10))
-    return f"only {left:,} of the {size:,} weights of its sparse layers exist, so try a larger density, such as {larger:g}"
+    return (
+        f"only {left:,} of the {size:,} weights of its sparse layers exist, so try a larger density, such as "
+        f"{larger:g}"
+    )
 
 
 def _density(method: Method) -> float:
