@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,24 +89,20 @@ class Predictive:
 
     def cpu(self) -> Predictive:
         """A copy in host memory, where metrics can use double precision."""
-        p, means, variances = (
-            None if value is None else value.detach().cpu()
-            for value in (self.probabilities, self.means, self.variances)
-        )
-        return Predictive(p, means, variances, self.multilabel)
+        return self._each(lambda value: value.detach().cpu())
 
     def of_draws(self, chosen: Tensor) -> Predictive:
         """The predictions of some of the draws, by index ``[S']``."""
-        p, means, variances = (
-            None if value is None else value[chosen]
-            for value in (self.probabilities, self.means, self.variances)
-        )
-        return Predictive(p, means, variances, self.multilabel)
+        return self._each(lambda value: value[chosen])
 
     def of_inputs(self, count: int) -> Predictive:
         """The predictions for the first inputs."""
+        return self._each(lambda value: value[:, :count])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Predictive:
+        """With every tensor changed in the same way."""
         p, means, variances = (
-            None if value is None else value[:, :count]
+            None if value is None else change(value)
             for value in (self.probabilities, self.means, self.variances)
         )
         return Predictive(p, means, variances, self.multilabel)
