@@ -193,7 +193,7 @@ def test_training_costs_one_network_and_a_prediction_all_of_them():
     train(method, network, optimizer, STEPS)
     network.eval()
     spent = total_cost.of_run(network, (12,), method, batches=[16], seconds=1.0, peak_bytes=0)
-    one, moves = round(0.2 * DENSE), method.moves.gradient_steps(STEPS, STEPS)
+    one, moves = round(0.2 * DENSE), method.moves.gradient_examples([1], STEPS, STEPS)
     assert moves == 8  # before steps 2, 4 and 6, the first of each refinement, and the large ones
     assert spent.train_flops == 3 * 2 * STEPS * 16 * one + 2 * 16 * moves * DENSE
     found = cost.count(network, (12,))

@@ -16,15 +16,16 @@ from szilard.errors import SzilardError
 
 def n_batches(n: int, batch_size: int, world: int = 1) -> int:
     """Number of batches that each process gets from ``n`` examples in one epoch; :func:`batches` describes the last."""
-    return len(sizes(math.ceil(n / world), batch_size))
+    return len(sizes(n, batch_size, world))
 
 
-def sizes(n: int, batch_size: int) -> list[int]:
-    """Number of examples in each batch. If one example remains at the end, it is added to the batch before.
+def sizes(n: int, batch_size: int, world: int = 1) -> list[int]:
+    """Number of examples in each batch of one of ``world`` processes.
 
+    If one example remains at the end, it is added to the batch before:
     BatchNorm cannot train on one example, and its gradient would count as much as that of a whole batch.
     """
-    full, rest = divmod(n, batch_size)
+    full, rest = divmod(math.ceil(n / world), batch_size)
     if rest == 1 and full and batch_size > 1:
         return [batch_size] * (full - 1) + [batch_size + 1]
     return [batch_size] * full + ([rest] if rest else [])

@@ -136,12 +136,8 @@ class Moves:
             self._growth = {}
         return new
 
-    def gradient_steps(self, steps: int, total: int) -> int:
-        """How many of the first ``steps`` steps computed a dense weight gradient."""
-        return sum(self._collects(step, total) for step in range(steps))
-
     def gradient_examples(self, batches: Sequence[int], steps: int, total: int) -> int:
-        """How many examples these steps had together.
+        """Examples of those of the first ``steps`` steps that computed a dense weight gradient.
 
         Args:
             batches: examples in each batch of an epoch.

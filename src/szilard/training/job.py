@@ -75,7 +75,7 @@ class Job:
     @property
     def _batches(self) -> list[int]:
         """Examples in each batch of one process in an epoch."""
-        return sizes(-(-len(self.data.train) // self.fabric.world_size), self.plan.batch_size)
+        return sizes(len(self.data.train), self.plan.batch_size, self.fabric.world_size)
 
     def _run(self, network: nn.Module, resume: bool) -> Run:
         files = self.files

@@ -200,7 +200,7 @@ def _try_out(settings: Settings, data: DataSet) -> list[methods.Method]:
 
 def _check_steps(tried: list[methods.Method], settings: Settings, data: DataSet, processes: int) -> None:
     """Let methods refuse this number of steps or processes."""
-    batches = sizes(-(-len(data.train) // processes), settings.fit.batch_size or 1)
+    batches = sizes(len(data.train), settings.fit.batch_size or 1, processes)
     for method in tried:
         method.check_run((settings.fit.epochs or 1) * len(batches), processes, batches[0])
 
