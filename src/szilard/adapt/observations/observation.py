@@ -51,7 +51,13 @@ class Observation(ABC):
     def predict(
         self, weights: np.ndarray, projection: Projection, extra: Mapping[str, np.ndarray]
     ) -> np.ndarray:
-        """What the mixture of hypotheses of these weights ``[K]`` predicts: class probabilities, or mean and variance."""
+        """What the mixture predicts: class probabilities ``[C]``, or mean and variance ``[2]``.
+
+        Args:
+            weights: probabilities of the hypotheses, ``[K]``.
+            projection: their outputs.
+            extra: what they remember.
+        """
 
 
 def mixed_moments(weights: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
