@@ -91,6 +91,10 @@ class Filter:
         Returns:
             the log probability or density of the target before it was learned, in nats.
         """
+        if not np.isfinite(x).all():
+            raise SzilardError(
+                f"row {self.rows} has a feature that is not finite; fill it in or leave the row out"
+            )
         branches, belief = self._branched(x)
         projection = belief.project(x)
         seen = self.observation.see(projection, belief.extra, target)
@@ -121,6 +125,15 @@ class Filter:
             _check_size(self.belief.name, prior)
             self.belief = self.belief.enlarged(prior)
             self._ahead = None
+
+    def in_units(self, ratio: np.ndarray, shift: np.ndarray | None) -> None:
+        """Keep all predictions when the units of the features change; the prior is then one in the new units.
+
+        Args:
+            ratio: old feature = ratio · new feature + shift, ``[D]``.
+            shift: ``[D]``; the first feature must be the constant 1, whose ratio is 1. None: no shift.
+        """
+        self.belief, self._ahead = self.belief.in_units(ratio, shift), None
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each weight under the mixture, both ``[O, D]``.
@@ -177,10 +190,14 @@ class Filter:
                     f"{name!r} in the state of the filter has the shape {list(values[name].shape)} or values that "
                     f"are not finite, but this filter needs {list(shape)}; it is of another filter or damaged"
                 )
-        self.belief = self.belief.changed(
-            mean=values["mean"], precision=values["precision"],
+        belief = self.belief.changed(
+            mean=values["mean"],
+            precision=values["precision"],
             extra={name: one for name, one in extra.items() if one is not None},
-        )  # fmt: skip
+        )
+        if not belief.is_proper() or not (belief.extra.get("noise", np.ones(1)) > 0).all():
+            raise SzilardError("the state of the filter has a variance that is not positive; it is damaged")
+        self.belief = belief
         self.tracks = Tracks(normalised(values["log_weight"]), values["last_change"].astype(int))
         self.rows, self._changes.last = int(values["rows"]), int(values["found"])
         self.found, self._ahead = None, None

@@ -98,6 +98,10 @@ class OnlineRegressor(RegressorMixin, Learner):
         found = np.array([self._moments(row) for row in self._array(X, reset=False)])
         return (found[:, 0], found[:, 1]) if return_std else found[:, 0]
 
+    def outputs(self) -> list[str]:
+        """The target."""
+        return ["target"]
+
     def _open(self) -> None:
         if self.noise is not None and not (self.noise > 0 and math.isfinite(self.noise)):
             raise SzilardError(f"noise must be positive and finite, or None, not {self.noise:g}")
@@ -114,13 +118,13 @@ class OnlineRegressor(RegressorMixin, Learner):
     def _learn(self, values: np.ndarray, target: float) -> None:
         if self._scale_ is None:
             self._early_.append((values, target))
-            self.scaler_.learn(values)
+            self._seen(values)
             self._find_scale()
             return
         center, scale = self._scale_
         found = self.filter_.learn(self._input(values), (target - center) / scale)
         self.log_probability_ = found - math.log(scale)
-        self.scaler_.learn(values)
+        self._seen(values)
 
     def _find_scale(self) -> None:
         """Take center and scale from the first rows when there are enough, and learn these rows."""

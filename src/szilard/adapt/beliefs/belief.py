@@ -150,8 +150,22 @@ class Belief(ABC):
         """Variance of each weight, ``[K, n]``."""
 
     @abstractmethod
+    def is_proper(self) -> bool:
+        """Whether every precision is positive definite."""
+
+    @abstractmethod
     def enlarged(self, prior: WeightPrior) -> Self:
         """The belief with further outputs or features, which start at the larger prior."""
+
+    @abstractmethod
+    def in_units(self, ratio: np.ndarray, shift: np.ndarray | None) -> Self:
+        """The same belief about the outputs, for inputs in other units.
+
+        Args:
+            ratio: old input = ratio · new input + shift, ``[D]``.
+            shift: ``[D]``, taken up by the first feature, which must be the constant 1 (its own shift is not read);
+                None: there is none.
+        """
 
     def inputs(self) -> int:
         """D."""
