@@ -15,6 +15,7 @@ from szilard.adapt.broadening import Additive, Directional, OrnsteinUhlenbeck, R
 from szilard.adapt.observations import Linear, Logistic, Softmax, UnknownNoise
 from szilard.adapt.observations.softmax import probabilities
 from szilard.adapt.trackers import Always, Bank, Beam, NoChange, RunLength
+from szilard.errors import SzilardError
 
 RULES = [Temper(), TowardsPrior(), Additive(), OrnsteinUhlenbeck(), Reset(), Directional()]
 
@@ -232,3 +233,28 @@ def test_other_units_keep_every_mean_of_a_diagonal_belief():
     before = filter_.belief.project(np.array([1.0, -1.0])).mean
     filter_.in_units(np.array([1.0, 2.0]), np.array([0.0, 3.0]))
     np.testing.assert_allclose(filter_.belief.project(np.array([1.0, -2.0])).mean, before)
+
+
+def test_quantiles_of_mixtures():
+    x, y = rows()
+    for observation in (Linear(0.3), UnknownNoise()):
+        filter_ = Filter(observation, 3, tracker=NoChange())
+        learned(filter_, x, y)
+        mean, variance = filter_.predict(x[0])
+        if isinstance(observation, Linear):
+            exact = stats.norm(mean, np.sqrt(variance))
+        else:
+            shape = filter_.belief.extra["noise"][0, 0]
+            exact = stats.t(2 * shape, mean, np.sqrt(variance * (shape - 1) / shape))
+        for level in (0.001, 0.3, 0.5, 0.99):
+            assert filter_.quantile(x[0], level) == pytest.approx(exact.ppf(level), rel=1e-9)
+    filter_ = Filter(Linear(0.3), 3, tracker=Bank([1.0, 0.5]))
+    learned(filter_, x, y)
+    parts, weights = filter_._branched(x[0])[1].project(x[0]), np.exp(filter_._branches().log_prior)
+    value = filter_.quantile(x[0], 0.9)
+    below = stats.norm(parts.mean[:, 0], np.sqrt(0.09 + parts.covariance[:, 0, 0])).cdf(value)
+    assert weights @ below == pytest.approx(0.9)
+    with pytest.raises(SzilardError, match="level must be between 0 and 1"):
+        filter_.quantile(x[0], 1.0)
+    with pytest.raises(SzilardError, match="a logistic target is a class"):
+        Filter(Logistic(), 3).quantile(x[0], 0.5)

@@ -120,6 +120,20 @@ def test_numbers_in_their_own_units():
     assert 0.8 < np.std(errors[100:]) < 1.2
 
 
+def test_intervals_hold_what_they_promise():
+    r = np.random.default_rng(5)
+    model = OnlineRegressor()
+    inside = []
+    for i in range(1200):
+        a = r.normal()
+        y = 50 + (3 if i < 600 else -3) * a + r.normal()
+        low, high = model.interval_one({"a": a}, 0.8)
+        if not math.isnan(low):
+            inside.append(low < y < high)
+        model.learn_one({"a": a}, y)
+    assert 0.77 < np.mean(inside) < 0.85
+
+
 def test_known_noise_is_in_the_units_of_the_target():
     r = np.random.default_rng(4)
     X = r.normal(size=(200, 1))

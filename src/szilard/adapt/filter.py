@@ -81,6 +81,13 @@ class Filter:
         branches, belief = self._branched(x)
         return self.observation.predict(np.exp(branches.log_prior), belief.project(x), belief.extra)
 
+    def quantile(self, x: np.ndarray, level: float) -> float:
+        """The number below which the target of an input ``[D]`` is with the probability ``level``, between 0 and 1."""
+        if not 0 < level < 1:
+            raise SzilardError(f"level must be between 0 and 1, exclusive, not {level:g}")
+        branches, belief = self._branched(x)
+        return self.observation.quantile(np.exp(branches.log_prior), belief.project(x), belief.extra, level)
+
     def learn(self, x: np.ndarray, target: Any) -> float:
         """Learn a row.
 

@@ -76,6 +76,18 @@ class OnlineRegressor(RegressorMixin, Learner):
             return 0.0, math.nan
         return self._moments(self._raw(x, learn=False))
 
+    def interval_one(self, x: Mapping[Any, Any], level: float = 0.9) -> tuple[float, float]:
+        """The central interval in which the target of a row is with the probability ``level``; NaN before there is one.
+
+        It is wider or narrower than the standard deviation suggests, because the mixture has heavy tails.
+        """
+        if not self._started() or self._scale_ is None:
+            return math.nan, math.nan
+        center, scale = self._scale_
+        x_ = self._input(self._raw(x, learn=False))
+        low, high = (self.filter_.quantile(x_, 0.5 + side * level / 2) for side in (-1, 1))
+        return center + scale * low, center + scale * high
+
     def partial_fit(self, X: Any, y: Any) -> Self:
         """Learn rows ``[N, D]`` and targets ``[N]`` in their order."""
         first = not self._started() or self._unlearned()
