@@ -143,7 +143,7 @@ def test_damaged_states_are_refused():
             filter_.load_state_dict({**good, name: value})
     with pytest.raises(SzilardError, match="lacks 'precision'"):
         filter_.load_state_dict({name: value for name, value in good.items() if name != "precision"})
-    with pytest.raises(SzilardError, match="variance that is not positive"):
+    with pytest.raises(SzilardError, match="state of the filter is damaged"):
         filter_.load_state_dict({**good, "precision": -good["precision"]})
     filter_.load_state_dict(good)
 

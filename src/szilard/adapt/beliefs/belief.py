@@ -150,8 +150,11 @@ class Belief(ABC):
         """Variance of each weight, ``[K, n]``."""
 
     @abstractmethod
-    def is_proper(self) -> bool:
-        """Whether every precision is positive definite."""
+    def is_positive(self) -> bool:
+        """Whether all precisions are positive definite, and what observations remember of the noise is positive."""
+
+    def _extra_is_positive(self) -> bool:
+        return "noise" not in self.extra or bool((self.extra["noise"] > 0).all())
 
     @abstractmethod
     def enlarged(self, prior: WeightPrior) -> Self:

@@ -64,8 +64,8 @@ class Diagonal(Belief):
         precision = self.precision.reshape(count, outputs, inputs) / ratio**2
         return self.changed(mean=(mean * ratio).reshape(count, -1), precision=precision.reshape(count, -1))
 
-    def is_proper(self) -> bool:
-        return bool((self.precision > 0).all())
+    def is_positive(self) -> bool:
+        return bool((self.precision > 0).all()) and self._extra_is_positive()
 
     def enlarged(self, prior: WeightPrior) -> Self:
         count, outputs, inputs = len(self), self.outputs(), self.inputs()
