@@ -1,0 +1,1 @@
+"""Fields with a hard bound on every error, coded by the free energy distortion + λ · bits."""

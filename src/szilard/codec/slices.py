@@ -1,0 +1,122 @@
+"""Code the slices of a lattice one after the other, each from coarse to fine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from szilard.codec.features import PREVIOUS, Features, features
+from szilard.codec.grid import Pass, passes
+from szilard.codec.network import STEP, Network
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an array is coded.
+
+    Attributes:
+        shape: of the array, one to five dimensions; the last two are a slice.
+        levels: halvings of a slice.
+        periodic: whether the last axis goes around.
+    """
+
+    shape: tuple[int, ...]
+    levels: int
+    periodic: bool
+
+    @property
+    def slice_shape(self) -> tuple[int, int]:
+        """Rows and columns of a slice."""
+        return (1, self.shape[0]) if len(self.shape) == 1 else self.shape[-2:]  # type: ignore[return-value]
+
+    @property
+    def count(self) -> int:
+        """Number of slices."""
+        return int(np.prod(self.shape[:-2], dtype=np.int64)) if len(self.shape) > 2 else 1
+
+    def earlier(self, number: int) -> tuple[int, ...]:
+        """Earlier slices that a slice uses: the one before it along each leading axis, the last axis first."""
+        found, stride = [], 1
+        for length in reversed(self.shape[:-2]):
+            if number // stride % length:
+                found.append(number - stride)
+            stride *= length
+        return tuple(found[:PREVIOUS])
+
+    def place(self, number: int) -> int:
+        """Of a slice along the last leading axis, 0 to 256."""
+        length = self.shape[-3] if len(self.shape) > 2 else 1
+        return number % length * 256 // max(length - 1, 1)
+
+    def steps(self) -> tuple[Pass, ...]:
+        """The passes of a slice."""
+        return passes(*self.slice_shape, self.levels, self.periodic)
+
+    def coarse(self) -> np.ndarray:
+        """Places of the coarsest grid in a slice, row by row, ``[rows, columns]``."""
+        height, width = self.slice_shape
+        stride = 1 << self.levels
+        return np.arange(0, height, stride)[:, None] * width + np.arange(0, width, stride)
+
+
+def walk(layout: Layout, lattice: np.ndarray) -> Iterator[tuple[np.ndarray, Pass, Features]]:
+    """Every pass of every slice, with the features of its targets.
+
+    Args:
+        layout: of the array.
+        lattice: ``[slices, rows · columns]`` int64, of which each pass reads what is known by then.
+
+    Yields:
+        the slice (a view), the pass and its features.
+    """
+    for number in range(layout.count):
+        earlier = tuple(lattice[other] for other in layout.earlier(number))
+        for step in layout.steps():
+            yield lattice[number], step, features(lattice[number], step, earlier, layout.place(number))
+
+
+def encode(layout: Layout, network: Network, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bins of a lattice.
+
+    Args:
+        layout: of the array.
+        network: predicts its values.
+        lattice: ``[slices, rows · columns]`` int64; it is replaced by what the decoder will have, at most 63 away.
+
+    Returns:
+        bins of the coarse grids ``[slices, rows, columns]``, and bins and scales of all others in coding order.
+    """
+    coarse = layout.coarse()
+    first = (lattice[:, coarse] + STEP // 2) // STEP
+    lattice[:, coarse] = first * STEP
+    bins, scales = [], []
+    for values, step, given in walk(layout, lattice):
+        predicted, scale = network.predict(given, step)
+        wanted = (values[step.targets] - predicted + STEP // 2) // STEP
+        values[step.targets] = predicted + STEP * wanted
+        bins.append(wanted)
+        scales.append(scale)
+    empty = np.empty(0, np.int64)
+    return first, np.concatenate([empty, *bins]), np.concatenate([empty, *scales])
+
+
+def decode(
+    layout: Layout, network: Network, first: np.ndarray, bins: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """The lattice ``[slices, rows · columns]`` of bins.
+
+    Args:
+        layout: of the array.
+        network: predicts its values.
+        first: bins of the coarse grids.
+        bins: gives the next bins for an array of scales.
+    """
+    height, width = layout.slice_shape
+    lattice = np.zeros((layout.count, height * width), np.int64)
+    lattice[:, layout.coarse()] = first * STEP
+    for values, step, given in walk(layout, lattice):
+        predicted, scale = network.predict(given, step)
+        values[step.targets] = predicted + STEP * bins(scale)
+    return lattice
