@@ -48,15 +48,28 @@ class Sample:
     weight: Tensor
 
 
-def sample(layout: Layout, lattice: np.ndarray, generator: np.random.Generator, size: int = SAMPLE) -> Sample:
-    """Draw a sample from a lattice ``[slices, rows · columns]``; finer passes give more values."""
-    noisy = lattice + generator.integers(-(STEP // 2), STEP // 2 + 1, lattice.shape)
+def sample(
+    layout: Layout,
+    lattice: np.ndarray,
+    generator: np.random.Generator,
+    decoded: np.ndarray | None = None,
+    size: int = SAMPLE,
+) -> Sample:
+    """Draw a sample from a lattice ``[slices, rows · columns]``; finer passes give more values.
+
+    Args:
+        layout: of the array.
+        lattice: its values.
+        generator: of the choice and the noise.
+        decoded: what a decoder would know; None: the values with uniform noise.
+        size: about how many values.
+    """
+    known = decoded
+    if known is None:
+        known = lattice + generator.integers(-(STEP // 2), STEP // 2 + 1, lattice.shape)
     total = lattice.size
     parts: list[tuple[np.ndarray, ...]] = []
-    number = -1
-    slices = {id_: i for i, id_ in enumerate(noisy[i].__array_interface__["data"][0] for i in range(len(noisy)))}
-    for values, step, given in walk(layout, noisy):
-        number = slices[values.__array_interface__["data"][0]]
+    for number, step, given in walk(layout, known):
         count = len(step.targets)
         share = size * math.sqrt(count / total / max(len(lattice), 1)) / 4
         kept = min(count, max(_LEAST // max(1, len(lattice) // 8), int(share)))
@@ -112,30 +125,43 @@ class Model(nn.Module):
         return linear + shift, log_scale + given.spread[rows] - 8
 
     def bits(self, given: Sample, rows: Tensor) -> Tensor:
-        """Code length of each value, ``[M]``."""
+        """Code length of each value, ``[M]``.
+
+        The scale learns from the bin that is coded. A rounded residual has no gradient, so that the prediction learns
+        from the mass of a bin around the residual itself.
+        """
         predicted, log_scale = self(given, rows)
         residual = ((given.targets[rows] - predicted) * given.unit[rows]).abs()
         scale = torch.exp2(log_scale.clamp(min=tails.LOWEST, max=28.0))
-        likely = sum(share * _bin(residual, scale * wide) for share, wide in tails.PARTS)
-        likely = likely * (1 - _ESCAPES) + _FLOOR
-        return -torch.log2(likely)
+        coded = _bits((residual.detach() + 0.5).floor(), scale)
+        if not torch.is_grad_enabled():
+            return coded
+        smooth = _bits(residual, scale.detach())
+        return coded + smooth - smooth.detach()
+
+
+def _bits(residual: Tensor, scale: Tensor) -> Tensor:
+    likely = sum(share * _bin(residual, scale * wide) for share, wide in tails.PARTS)
+    return -torch.log2(likely * (1 - _ESCAPES) + _FLOOR)
 
 
 def _bin(residual: Tensor, scale: Tensor) -> Tensor:
-    """The mass of a bin of width 1 around a residual: one rounded to a bin would have no gradient."""
+    """The mass of a bin of width 1 around a residual."""
     upper, lower = (residual + 0.5) / scale, (residual - 0.5) / scale
     tail = 0.5 * torch.exp(-lower.clamp(min=0)) * -torch.expm1(-1 / scale)
     around = 1 - 0.5 * (torch.exp(-upper) + torch.exp(lower.clamp(max=0)))
     return torch.where(lower > 0, tail, around)
 
 
-def fit(given: Sample, hidden: int, steps: int = 700, seed: int = 0) -> Model:
-    """Minimise the mean code length of a sample."""
-    model = Model(hidden, seed)
+def fit(given: Sample, model: Model, steps: int = 700, seed: int = 0, speed: float = 1.0) -> Model:
+    """Minimise the mean code length of a sample, from the present weights."""
     generator = torch.Generator().manual_seed(seed)
     others = [parameter for name, parameter in model.named_parameters() if name != "linear"]
     optimizer = torch.optim.Adam(
-        [{"params": [model.linear], "lr": _RATES[0]}, {"params": others, "lr": _RATES[1]}]
+        [
+            {"params": [model.linear], "lr": speed * _RATES[0]},
+            {"params": others, "lr": speed * _RATES[1]},
+        ]
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     weight = given.weight / given.weight.mean()
@@ -165,3 +191,27 @@ def integers(model: Model) -> Network:
         whole(model.last, SHIFT, MOST_WEIGHT),
         whole(model.biases, SHIFT + 8, MOST_BIAS),
     )
+
+
+@torch.no_grad()
+def floating(network: Network) -> Model:
+    """A network in integers as one in floating point."""
+    model = Model(network.hidden)
+    for name, scale in (("linear", LINEAR_SHIFT), ("first", SHIFT), ("second", SHIFT), ("last", SHIFT)):
+        getattr(model, name).copy_(torch.as_tensor(getattr(network, name) / 2.0**scale))
+    model.biases.copy_(torch.as_tensor(network.biases / 2.0 ** (SHIFT + 8)))
+    return model
+
+
+@torch.no_grad()
+def cost(network: Network, given: Sample) -> float:
+    """Code length of the values that a sample stands for, in bits."""
+    found = floating(network).bits(given, torch.arange(len(given.targets)))
+    return float((found * given.weight).sum())
+
+
+def joined(*samples: Sample) -> Sample:
+    """Several samples as one; each value stands for fewer."""
+    parts = [torch.cat(columns) for columns in zip(*(vars(one).values() for one in samples), strict=True)]
+    parts[-1] = parts[-1] / len(samples)
+    return Sample(*parts)

@@ -61,7 +61,7 @@ class Layout:
         return np.arange(0, height, stride)[:, None] * width + np.arange(0, width, stride)
 
 
-def walk(layout: Layout, lattice: np.ndarray) -> Iterator[tuple[np.ndarray, Pass, Features]]:
+def walk(layout: Layout, lattice: np.ndarray) -> Iterator[tuple[int, Pass, Features]]:
     """Every pass of every slice, with the features of its targets.
 
     Args:
@@ -69,12 +69,12 @@ def walk(layout: Layout, lattice: np.ndarray) -> Iterator[tuple[np.ndarray, Pass
         lattice: ``[slices, rows · columns]`` int64, of which each pass reads what is known by then.
 
     Yields:
-        the slice (a view), the pass and its features.
+        the number of the slice, the pass and its features.
     """
     for number in range(layout.count):
         earlier = tuple(lattice[other] for other in layout.earlier(number))
         for step in layout.steps():
-            yield lattice[number], step, features(lattice[number], step, earlier, layout.place(number))
+            yield number, step, features(lattice[number], step, earlier, layout.place(number))
 
 
 def encode(layout: Layout, network: Network, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -92,7 +92,8 @@ def encode(layout: Layout, network: Network, lattice: np.ndarray) -> tuple[np.nd
     first = (lattice[:, coarse] + STEP // 2) // STEP
     lattice[:, coarse] = first * STEP
     bins, scales = [], []
-    for values, step, given in walk(layout, lattice):
+    for number, step, given in walk(layout, lattice):
+        values = lattice[number]
         predicted, scale = network.predict(given, step)
         wanted = (values[step.targets] - predicted + STEP // 2) // STEP
         values[step.targets] = predicted + STEP * wanted
@@ -116,7 +117,7 @@ def decode(
     height, width = layout.slice_shape
     lattice = np.zeros((layout.count, height * width), np.int64)
     lattice[:, layout.coarse()] = first * STEP
-    for values, step, given in walk(layout, lattice):
+    for number, step, given in walk(layout, lattice):
         predicted, scale = network.predict(given, step)
-        values[step.targets] = predicted + STEP * bins(scale)
+        lattice[number][step.targets] = predicted + STEP * bins(scale)
     return lattice
