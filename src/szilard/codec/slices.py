@@ -10,6 +10,9 @@ import numpy as np
 from szilard.codec.features import PREVIOUS, Features, features
 from szilard.codec.grid import Pass, passes
 from szilard.codec.network import STEP, Network
+from szilard.coding import CodingError
+
+FARTHEST = 1 << 46  #: of any point of a lattice, also of predictions where no value is coded
 
 
 @dataclass(frozen=True)
@@ -77,34 +80,48 @@ def walk(layout: Layout, lattice: np.ndarray) -> Iterator[tuple[int, Pass, Featu
             yield number, step, features(lattice[number], step, earlier, layout.place(number))
 
 
-def encode(layout: Layout, network: Network, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def encode(
+    layout: Layout, network: Network, lattice: np.ndarray, coded: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bins of a lattice.
 
     Args:
         layout: of the array.
         network: predicts its values.
         lattice: ``[slices, rows · columns]`` int64; it is replaced by what the decoder will have, at most 63 away.
+        coded: which values have bins, of the same shape; the others become what is predicted. None: all.
 
     Returns:
         bins of the coarse grids ``[slices, rows, columns]``, and bins and scales of all others in coding order.
     """
     coarse = layout.coarse()
     first = (lattice[:, coarse] + STEP // 2) // STEP
+    if coded is not None:
+        first = _carried(first, coded[:, coarse])
     lattice[:, coarse] = first * STEP
     bins, scales = [], []
     for number, step, given in walk(layout, lattice):
         values = lattice[number]
         predicted, scale = network.predict(given, step)
         wanted = (values[step.targets] - predicted + STEP // 2) // STEP
+        if coded is not None:
+            has = coded[number][step.targets]
+            wanted, scale = np.where(has, wanted, 0), scale[has]
+            bins.append(wanted[has])
+        else:
+            bins.append(wanted)
         values[step.targets] = predicted + STEP * wanted
-        bins.append(wanted)
         scales.append(scale)
     empty = np.empty(0, np.int64)
     return first, np.concatenate([empty, *bins]), np.concatenate([empty, *scales])
 
 
 def decode(
-    layout: Layout, network: Network, first: np.ndarray, bins: Callable[[np.ndarray], np.ndarray]
+    layout: Layout,
+    network: Network,
+    first: np.ndarray,
+    bins: Callable[[np.ndarray], np.ndarray],
+    coded: np.ndarray | None = None,
 ) -> np.ndarray:
     """The lattice ``[slices, rows · columns]`` of bins.
 
@@ -113,11 +130,32 @@ def decode(
         network: predicts its values.
         first: bins of the coarse grids.
         bins: gives the next bins for an array of scales.
+        coded: which values have bins, ``[slices, rows · columns]``; None: all.
+
+    Raises:
+        CodingError: a value is beyond the lattice.
     """
     height, width = layout.slice_shape
     lattice = np.zeros((layout.count, height * width), np.int64)
     lattice[:, layout.coarse()] = first * STEP
     for number, step, given in walk(layout, lattice):
         predicted, scale = network.predict(given, step)
-        lattice[number][step.targets] = predicted + STEP * bins(scale)
+        if coded is None:
+            found = predicted + STEP * bins(scale)
+        else:
+            has = coded[number][step.targets]
+            found = predicted
+            found[has] += STEP * bins(scale[has])
+        if np.abs(found).max(initial=0) >= FARTHEST:
+            raise CodingError("a value of the field is beyond the lattice; the file is damaged")
+        lattice[number][step.targets] = found
     return lattice
+
+
+def _carried(first: np.ndarray, coded: np.ndarray) -> np.ndarray:
+    """Bins of coarse grids ``[slices, rows, columns]``, where no value is coded those of the value before."""
+    flat, has = first.reshape(len(first), -1), coded.reshape(len(first), -1)
+    place = np.where(has, np.arange(flat.shape[1]), 0)
+    place = np.maximum.accumulate(place, axis=1)
+    found = np.take_along_axis(np.where(has, flat, 0), place, axis=1)
+    return found.reshape(first.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import fields, replace
 
@@ -94,6 +95,15 @@ def choose(network: Network, levels: int, cost: Callable[[Network], float]) -> t
         if best > before - 16:
             break
     return rounded(network, steps), steps
+
+
+def digest(network: Network) -> bytes:
+    """The first 8 bytes of the SHA-256 of all weights."""
+    sha = hashlib.sha256()
+    for name in PARTS:
+        values = getattr(network, name)
+        sha.update(np.array([values.size], "<i8").tobytes() + values.astype("<i8").tobytes())
+    return sha.digest()[:8]
 
 
 def _levels(network: Network, name: str, step: int, levels: int) -> np.ndarray:
