@@ -53,6 +53,8 @@ def sample(
     lattice: np.ndarray,
     generator: np.random.Generator,
     decoded: np.ndarray | None = None,
+    *,
+    coded: np.ndarray | None = None,
     size: int = SAMPLE,
 ) -> Sample:
     """Draw a sample from a lattice ``[slices, rows · columns]``; finer passes give more values.
@@ -62,6 +64,7 @@ def sample(
         lattice: its values.
         generator: of the choice and the noise.
         decoded: what a decoder would know; None: the values with uniform noise.
+        coded: which values have bins; None: all.
         size: about how many values.
     """
     known = decoded
@@ -70,10 +73,13 @@ def sample(
     total = lattice.size
     parts: list[tuple[np.ndarray, ...]] = []
     for number, step, given in walk(layout, known):
-        count = len(step.targets)
+        has = np.arange(len(step.targets)) if coded is None else np.flatnonzero(coded[number][step.targets])
+        count = len(has)
+        if not count:
+            continue
         share = size * math.sqrt(count / total / max(len(lattice), 1)) / 4
         kept = min(count, max(_LEAST // max(1, len(lattice) // 8), int(share)))
-        chosen = np.sort(generator.choice(count, kept, replace=False))
+        chosen = has[np.sort(generator.choice(count, kept, replace=False))]
         unit = np.exp2(given.exponent[chosen].astype(np.float64))
         wanted = lattice[number][step.targets[chosen]] - given.middle[chosen]
         parts.append(
