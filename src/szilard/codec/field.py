@@ -9,7 +9,7 @@ import numpy as np
 from szilard.codec import slices, stream, weights
 from szilard.codec.lattice import Bound
 from szilard.codec.network import Network
-from szilard.coding import tails
+from szilard.coding import shapes
 from szilard.errors import SzilardError
 
 HIDDEN = (8, 16, 24)  #: units of a hidden layer that are tried
@@ -89,7 +89,9 @@ class _Fit:
     def of(cls, array: np.ndarray, bound: Bound, periodic: bool, seed: int) -> _Fit | None:
         """None if there is too little to fit, or the values are beyond the lattice."""
         if array.size > _MOST_FITTED and array.ndim > 2:
-            array = array.reshape(-1, *array.shape[-2:])[: max(1, _MOST_FITTED // int(np.prod(array.shape[-2:])))]
+            array = array.reshape(-1, *array.shape[-2:])[
+                : max(1, _MOST_FITTED // int(np.prod(array.shape[-2:])))
+            ]
         layout = stream.layout_of(array, periodic)
         marks = stream.marks_of(array, bound)
         if array.size < _SMALL or marks is None or not layout.levels:
@@ -123,7 +125,7 @@ class _Fit:
         """What a decoder would have, and the bits of all bins."""
         points = self.points.copy()
         _, bins, scales = slices.encode(self.layout, network, points, self.coded)
-        return points, float(tails.bits(bins, scales).sum())
+        return points, float(shapes.bits(bins, scales, network.shape).sum())
 
 
 def range_of(array: np.ndarray) -> float:
@@ -131,5 +133,7 @@ def range_of(array: np.ndarray) -> float:
     finite = array[np.isfinite(array)]
     size = float(finite.max()) - float(finite.min()) if finite.size else 0.0
     if not size > 0:
-        raise SzilardError("the field has no range: all its values are equal or not finite; give an absolute bound")
+        raise SzilardError(
+            "the field has no range: all its values are equal or not finite; give an absolute bound"
+        )
     return size

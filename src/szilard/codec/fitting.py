@@ -11,9 +11,18 @@ from torch import Tensor, nn
 
 from szilard.codec.features import INPUTS, LINEAR, MOST, ONE
 from szilard.codec.grid import MOST_LEVELS
-from szilard.codec.network import LINEAR_SHIFT, MOST_BIAS, MOST_LINEAR, MOST_WEIGHT, OUTPUTS, SHIFT, STEP, Network
+from szilard.codec.network import (
+    LINEAR_SHIFT,
+    MOST_BIAS,
+    MOST_LINEAR,
+    MOST_WEIGHT,
+    OUTPUTS,
+    SHIFT,
+    STEP,
+    Network,
+)
 from szilard.codec.slices import Layout, walk
-from szilard.coding import tails
+from szilard.coding import shapes
 
 SAMPLE = 120_000  #: values, over all passes
 _LEAST = 1500  # of each pass
@@ -105,10 +114,12 @@ class Model(nn.Module):
     Args:
         hidden: units of each hidden layer.
         seed: of the first weights.
+        shape: of the distribution of what is not predicted.
     """
 
-    def __init__(self, hidden: int, seed: int = 0) -> None:
+    def __init__(self, hidden: int, seed: int = 0, shape: int = shapes.TAILS) -> None:
         super().__init__()
+        self.shape = shape
         generator = torch.Generator().manual_seed(seed)
 
         def weights(rows: int, columns: int, size: float) -> nn.Parameter:
@@ -138,16 +149,20 @@ class Model(nn.Module):
         """
         predicted, log_scale = self(given, rows)
         residual = ((given.targets[rows] - predicted) * given.unit[rows]).abs()
-        scale = torch.exp2(log_scale.clamp(min=tails.LOWEST, max=28.0))
-        coded = _bits((residual.detach() + 0.5).floor(), scale)
+        scale = torch.exp2(log_scale.clamp(min=shapes.LOWEST, max=28.0))
+        coded = _bits((residual.detach() + 0.5).floor(), scale, self.shape)
         if not torch.is_grad_enabled():
             return coded
-        smooth = _bits(residual, scale.detach())
+        smooth = _bits(residual, scale.detach(), self.shape)
         return coded + smooth - smooth.detach()
 
 
-def _bits(residual: Tensor, scale: Tensor) -> Tensor:
-    likely = sum(share * _bin(residual, scale * wide) for share, wide in tails.PARTS)
+def _bits(residual: Tensor, scale: Tensor, shape: int) -> Tensor:
+    if shape == shapes.LOGISTIC:
+        upper, lower = (residual + 0.5) / scale, (residual - 0.5) / scale
+        likely = torch.sigmoid(-lower) - torch.sigmoid(-upper)
+    else:
+        likely = torch.stack([share * _bin(residual, scale * wide) for share, wide in shapes.PARTS]).sum(0)
     return -torch.log2(likely * (1 - _ESCAPES) + _FLOOR)
 
 
@@ -196,13 +211,14 @@ def integers(model: Model) -> Network:
         whole(model.second, SHIFT, MOST_WEIGHT),
         whole(model.last, SHIFT, MOST_WEIGHT),
         whole(model.biases, SHIFT + 8, MOST_BIAS),
+        model.shape,
     )
 
 
 @torch.no_grad()
 def floating(network: Network) -> Model:
     """A network in integers as one in floating point."""
-    model = Model(network.hidden)
+    model = Model(network.hidden, shape=network.shape)
     for name, scale in (("linear", LINEAR_SHIFT), ("first", SHIFT), ("second", SHIFT), ("last", SHIFT)):
         getattr(model, name).copy_(torch.as_tensor(getattr(network, name) / 2.0**scale))
     model.biases.copy_(torch.as_tensor(network.biases / 2.0 ** (SHIFT + 8)))

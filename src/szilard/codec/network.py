@@ -8,7 +8,7 @@ import numpy as np
 
 from szilard.codec.features import INPUTS, LINEAR, MOST, Features
 from szilard.codec.grid import MOST_LEVELS, Pass
-from szilard.coding import tails
+from szilard.coding import shapes
 from szilard.errors import SzilardError
 
 STEP = 127  #: width of a bin of the lattice; the bound is 64
@@ -33,6 +33,7 @@ class Network:
         second: int64 ``[h, h]``.
         last: int64 ``[2, h]``.
         biases: int64 ``[2 h + 2]``, in 2^-18.
+        shape: of the distribution of what is not predicted, see :mod:`szilard.coding.shapes`.
     """
 
     linear: np.ndarray
@@ -40,6 +41,7 @@ class Network:
     second: np.ndarray
     last: np.ndarray
     biases: np.ndarray
+    shape: int = shapes.TAILS
 
     def __post_init__(self) -> None:
         hidden = len(self.first)
@@ -64,7 +66,7 @@ class Network:
         return len(self.first)
 
     def predict(self, given: Features, step: Pass) -> tuple[np.ndarray, np.ndarray]:
-        """Predicted values ``[M]``, in units of the lattice, and scales for :mod:`szilard.coding.tails` ``[M]``."""
+        """Predicted values ``[M]``, in units of the lattice, and scales for :mod:`szilard.coding.shapes` ``[M]``."""
         linear = self.linear[step.level, step.kind].astype(np.float64) @ given.differences.astype(np.float64)
         first, second, last = np.split(self.biases, [self.hidden, 2 * self.hidden])
         one = _layer(self.first, first, given.inputs)
@@ -76,8 +78,8 @@ class Network:
             + ((linear.astype(np.int64) + (1 << (LINEAR_SHIFT - 1))) >> LINEAR_SHIFT)
             + ((shift << given.exponent) >> 8)
         )
-        scales = ((log_scale + given.spread - (8 << 8)) >> 6) - tails.PER_OCTAVE * tails.LOWEST
-        return predicted, np.clip(scales, 0, tails.SCALES - 1)
+        scales = ((log_scale + given.spread - (8 << 8)) >> 6) - shapes.PER_OCTAVE * shapes.LOWEST
+        return predicted, np.clip(scales, 0, shapes.SCALES - 1)
 
 
 def _layer(weights: np.ndarray, biases: np.ndarray, inputs: np.ndarray) -> np.ndarray:

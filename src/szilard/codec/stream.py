@@ -12,7 +12,7 @@ from szilard.codec.grid import MOST_LEVELS, levels_for
 from szilard.codec.lattice import LARGEST, Bound, exp2, from_integers, to_integers
 from szilard.codec.network import Network
 from szilard.codec.slices import Layout
-from szilard.coding import CodingError, Decoder, Encoder, interleaved, tails
+from szilard.coding import CodingError, Decoder, Encoder, interleaved, shapes
 from szilard.errors import SzilardError
 
 MAGIC = b"SZF1"
@@ -135,7 +135,7 @@ def _coded(
         weights.encode(network, steps, layout.levels) if within else weights.digest(network),
         marks.constants.astype(f"<u{array.dtype.itemsize}").tobytes(),
         side.finish(),
-        *_symbols(bins, scales),
+        *_symbols(bins, scales, network.shape),
     ]
     decoded = _values(points, bound, marks, array.dtype).reshape(-1)
     patches = _patches(array.reshape(-1), decoded, bound, marks)
@@ -150,14 +150,14 @@ def _coded(
     return whole + zlib.crc32(whole).to_bytes(4, "little")
 
 
-def _symbols(bins: np.ndarray, scales: np.ndarray) -> list[bytes]:
+def _symbols(bins: np.ndarray, scales: np.ndarray, shape: int) -> list[bytes]:
     """Symbols, plain bits and escapes."""
-    table, symbol, upper = tails.symbols(bins, scales)
-    bits = float(tails.lengths()[table, symbol].sum())
+    table, symbol, upper = shapes.symbols(bins, scales, shape)
+    bits = float(shapes.lengths()[table, symbol].sum())
     lanes = interleaved.lanes_for(bits)
-    plain = tails.split(scales)[1]
+    plain = shapes.split(scales, shape)[1]
     lower = bins + ((1 << plain) >> 1) - (upper << plain)
-    escaped = upper[symbol == tails.ESCAPE]
+    escaped = upper[symbol == shapes.ESCAPE]
     return [
         bytes([lanes.bit_length() - 1]) + interleaved.encode(table, symbol, lanes),
         _pack(lower, plain),
@@ -179,19 +179,19 @@ def _pack(values: np.ndarray, widths: np.ndarray) -> bytes:
 class _Bins:
     """Gives the bins of a stream for the scales of one pass after the other."""
 
-    def __init__(self, symbols: bytes, plain: bytes, escapes: bytes) -> None:
+    def __init__(self, symbols: bytes, plain: bytes, escapes: bytes, shape: int) -> None:
         if not symbols or symbols[0] > 8:
             raise CodingError("the stream of symbols is damaged")
         self._symbols = interleaved.Decoder(symbols[1:], 1 << symbols[0])
         self._plain = np.unpackbits(np.frombuffer(plain, np.uint8), bitorder="little")
         self._escapes = _Reader(escapes)
-        self._at = 0
+        self._at, self._shape = 0, shape
 
     def __call__(self, scales: np.ndarray) -> np.ndarray:
-        table, plain = tails.split(scales)
+        table, plain = shapes.split(scales, self._shape)
         symbol = self._symbols.symbols(table)
-        upper = symbol - tails.RADIUS
-        for place in np.flatnonzero(symbol == tails.ESCAPE).tolist():
+        upper = symbol - shapes.RADIUS
+        for place in np.flatnonzero(symbol == shapes.ESCAPE).tolist():
             value = self._escapes.varint(2 * _MOST_BIN)
             upper[place] = -(value + 1 >> 1) if value & 1 else value >> 1
         return (upper << plain) + self._lower(plain) - ((1 << plain) >> 1)
@@ -250,7 +250,7 @@ def decode(data: bytes, network: Network | None = None, *, most: int = MOST_VALU
     coarse = layout.coarse()
     first = np.cumsum(side.levels(layout.count, coarse.size).astype(np.int64), axis=1)
     side.finish()
-    bins = _Bins(parts[3], parts[4], parts[5])
+    bins = _Bins(parts[3], parts[4], parts[5], used.shape)
     coded = marks.coded.reshape(layout.count, -1)
     points = slices.decode(layout, used, first.reshape(layout.count, *coarse.shape), bins, coded)
     bins.finish()
@@ -357,7 +357,11 @@ def _unraw(reader: _Reader, count: int, dtype: np.dtype) -> np.ndarray:
         raise CodingError("the values of the field cannot be inflated; the file is damaged") from None
     if len(data) != wanted or not inflater.eof or inflater.unused_data:
         raise CodingError("the field does not have as many values as it claims; the file is damaged")
-    return np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(dtype.itemsize, -1).T).view(dtype).reshape(-1)
+    return (
+        np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(dtype.itemsize, -1).T)
+        .view(dtype)
+        .reshape(-1)
+    )
 
 
 def _varint(value: int) -> bytes:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 
+from szilard.codec.features import INPUTS, LINEAR
 from szilard.codec.grid import MOST_LEVELS
 from szilard.codec.network import MOST_BIAS, MOST_HIDDEN, MOST_LINEAR, MOST_WEIGHT, OUTPUTS, Network
-from szilard.codec.features import INPUTS, LINEAR
-from szilard.coding import Decoder, Encoder
+from szilard.coding import Decoder, Encoder, shapes
 from szilard.errors import SzilardError
 
-PARTS = tuple(field.name for field in fields(Network))
+PARTS = ("linear", "first", "second", "last", "biases")
 MOST_STEP = {"linear": 14, "biases": 20}  #: of log2 of a step; the network's weights
 _MOST = 12
 
@@ -35,7 +35,7 @@ def encode(network: Network, steps: dict[str, int], levels: int) -> bytes:
     coder = Encoder()
     for name in PARTS:
         coder.levels(_levels(network, name, steps[name], levels))
-    return bytes([network.hidden, *(steps[name] for name in PARTS)]) + coder.finish()
+    return bytes([network.shape << 6 | network.hidden, *(steps[name] for name in PARTS)]) + coder.finish()
 
 
 def decode(data: bytes, levels: int) -> Network:
@@ -45,13 +45,13 @@ def decode(data: bytes, levels: int) -> Network:
         SzilardError: the bytes are damaged.
     """
     head = 1 + len(PARTS)
-    if len(data) < head or not 1 <= data[0] <= MOST_HIDDEN:
+    if len(data) < head or not 1 <= data[0] & 63 <= MOST_HIDDEN or data[0] >> 6 >= shapes.SHAPES:
         raise SzilardError("the weights of the field's network are damaged")
-    hidden, steps = data[0], dict(zip(PARTS, data[1:head], strict=True))
+    hidden, steps = data[0] & 63, dict(zip(PARTS, data[1:head], strict=True))
     if any(step > MOST_STEP.get(name, _MOST) for name, step in steps.items()):
         raise SzilardError("the weights of the field's network are damaged")
     coder = Decoder(data[head:])
-    shapes = {
+    sizes = {
         "linear": (levels * 3, LINEAR),
         "first": (hidden, INPUTS),
         "second": (hidden, hidden),
@@ -59,12 +59,14 @@ def decode(data: bytes, levels: int) -> Network:
         "biases": (1, 2 * hidden + OUTPUTS),
     }
     values = {}
-    for name, shape in shapes.items():
+    for name, shape in sizes.items():
         values[name] = coder.levels(*shape).astype(np.int64) << steps[name]
     coder.finish()
     linear = np.zeros((MOST_LEVELS, 3, LINEAR), np.int64)
     linear[:levels] = values["linear"].reshape(levels, 3, LINEAR)
-    return Network(linear, values["first"], values["second"], values["last"], values["biases"][0])
+    return Network(
+        linear, values["first"], values["second"], values["last"], values["biases"][0], data[0] >> 6
+    )
 
 
 def choose(network: Network, levels: int, cost: Callable[[Network], float]) -> tuple[Network, dict[str, int]]:
@@ -99,7 +101,7 @@ def choose(network: Network, levels: int, cost: Callable[[Network], float]) -> t
 
 def digest(network: Network) -> bytes:
     """The first 8 bytes of the SHA-256 of all weights."""
-    sha = hashlib.sha256()
+    sha = hashlib.sha256(bytes([network.shape]))
     for name in PARTS:
         values = getattr(network, name)
         sha.update(np.array([values.size], "<i8").tobytes() + values.astype("<i8").tobytes())

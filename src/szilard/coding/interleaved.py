@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from szilard.coding import tails
+from szilard.coding import shapes
 from szilard.coding.errors import CodingError
 
 MOST_LANES = 256
 _LOW = np.uint64(1 << 31)
 _WORD = np.uint64(32)
 _MASK = np.uint64((1 << 32) - 1)
-_SLOT = np.uint64(tails.PRECISION)
-_SLOTS = np.uint64((1 << tails.PRECISION) - 1)
+_SLOT = np.uint64(shapes.PRECISION)
+_SLOTS = np.uint64((1 << shapes.PRECISION) - 1)
 
 
 def lanes_for(bits: float) -> int:
@@ -28,9 +28,9 @@ def lanes_for(bits: float) -> int:
 
 
 def encode(tables: np.ndarray, symbols: np.ndarray, lanes: int) -> bytes:
-    """The stream of symbols ``[N]`` under tables ``[N]``: the states of the lanes, then words in the decoder's order."""
-    start = tails.starts()[tables, symbols].astype(np.uint64)
-    width = tails.frequencies()[tables, symbols].astype(np.uint64)
+    """The stream of symbols ``[N]`` under tables ``[N]``: states of the lanes, then words in the decoder's order."""
+    start = shapes.starts()[tables, symbols].astype(np.uint64)
+    width = shapes.frequencies()[tables, symbols].astype(np.uint64)
     if not width.all():
         raise CodingError("a symbol is not in its table")
     state = np.full(lanes, _LOW)
@@ -75,7 +75,7 @@ class Decoder:
         Raises:
             CodingError: the stream ends too early.
         """
-        lookup, starts, widths = tails.lookup(), tails.starts(), tails.frequencies()
+        lookup, starts, widths = shapes.lookup(), shapes.starts(), shapes.frequencies()
         lanes = len(self._state)
         found = np.empty(len(tables), np.int64)
         done = 0
@@ -86,9 +86,9 @@ class Decoder:
             slot = (x & _SLOTS).astype(np.int64)
             symbol = lookup[table, slot]
             found[done : done + len(table)] = symbol
-            x = widths[table, symbol].astype(np.uint64) * (x >> _SLOT) + (slot - starts[table, symbol]).astype(
-                np.uint64
-            )
+            x = widths[table, symbol].astype(np.uint64) * (x >> _SLOT) + (
+                slot - starts[table, symbol]
+            ).astype(np.uint64)
             low = x < _LOW
             number = int(low.sum())
             if number:
