@@ -9,7 +9,8 @@ import numpy as np
 from szilard.codec.grid import NEIGHBOURS, Pass
 
 PREVIOUS = 2  #: earlier slices that a slice uses
-LINEAR = NEIGHBOURS + PREVIOUS
+ANCHOR = NEIGHBOURS + PREVIOUS
+LINEAR = ANCHOR + 1
 INPUTS = LINEAR + 8
 ONE = 256  #: 1 as an input of the network
 MOST = 4095  #: largest input and activation
@@ -23,7 +24,8 @@ class Features:
 
     Attributes:
         middle: mean of the four nearest neighbours ``[M]``.
-        differences: of neighbours from it, and of earlier slices from their own middle, ``[LINEAR, M]``.
+        differences: of neighbours from it, of earlier slices from their own middle, and of the mean of the coarse grid,
+            ``[LINEAR, M]``.
         exponent: number of bits of the mean absolute difference, ``[M]``.
         spread: its log2 in 256ths, ``[M]``.
         inputs: of the network, ``[INPUTS, M]``.
@@ -36,7 +38,9 @@ class Features:
     inputs: np.ndarray
 
 
-def features(known: np.ndarray, step: Pass, earlier: tuple[np.ndarray, ...], place: int) -> Features:
+def features(
+    known: np.ndarray, step: Pass, earlier: tuple[np.ndarray, ...], place: int, anchor: int
+) -> Features:
     """Features of the targets of a pass.
 
     Args:
@@ -44,6 +48,7 @@ def features(known: np.ndarray, step: Pass, earlier: tuple[np.ndarray, ...], pla
         step: the pass.
         earlier: earlier slices, flattened; at most ``PREVIOUS``.
         place: of the slice along its last axis, 0 to 256.
+        anchor: mean of the coarse grid of the slice.
     """
     around = known[step.neighbours]
     count = len(step.targets)
@@ -56,6 +61,7 @@ def features(known: np.ndarray, step: Pass, earlier: tuple[np.ndarray, ...], pla
     for n, slice_ in enumerate(earlier):
         other = slice_[step.neighbours[:4]].sum(0) >> 2
         differences[NEIGHBOURS + n] = np.clip(slice_[step.targets] - other, -FAR, FAR)
+    differences[ANCHOR] = np.clip(anchor - middle, -FAR, FAR)
     inputs = np.empty((INPUTS, count), np.int64)
     inputs[:LINEAR] = (differences << 8) >> exponent
     log_spread = log2(spread)

@@ -13,8 +13,8 @@ from szilard.coding import shapes
 from szilard.errors import SzilardError
 
 HIDDEN = (8, 16, 24)  #: units of a hidden layer that are tried
-_LARGE = 24  # bits of data for each bit of weights from which on more units are tried
 _STAGES = ((400, 1.0), (300, 0.5), (300, 0.3))  # steps and speed of the fit; after each, the field is coded
+_SHORT = 30_000, 200  # values and steps of the fit that chooses a distribution
 _SMALL = 2_000  # values of an array below which no fit pays
 _MOST_FITTED = 2_000_000  # values of a sample that are coded after each stage
 
@@ -57,8 +57,9 @@ class FieldCodec:
         fitted = _Fit.of(array, bound, periodic, seed)
         if fitted is None:
             return cls(bound, periodic, within=within)
+        shape = fitted.shape()
         for hidden in HIDDEN:
-            found = fitted.network(hidden)
+            found = fitted.network(hidden, shape)
             if best is not None and found[0] >= best[0]:
                 break
             best = found
@@ -101,12 +102,24 @@ class _Fit:
             return None
         return cls(layout, points, marks.coded.reshape(points.shape), seed)
 
-    def network(self, hidden: int) -> tuple[float, Network, dict[str, int]]:
+    def shape(self) -> int:
+        """The distribution under which a first, short fit gives fewer bits."""
+        from szilard.codec import fitting
+
+        generator = np.random.default_rng(self.seed)
+        given = fitting.sample(self.layout, self.points, generator, coded=self.coded, size=_SHORT[0])
+        models = [fitting.Model(HIDDEN[0], self.seed, shape) for shape in range(shapes.SHAPES)]
+        costs = [
+            fitting.cost(fitting.integers(fitting.fit(given, model, _SHORT[1])), given) for model in models
+        ]
+        return int(np.argmin(costs))
+
+    def network(self, hidden: int, shape: int) -> tuple[float, Network, dict[str, int]]:
         """Bits of data and weights, the network, and the steps of its weights."""
         from szilard.codec import fitting
 
         generator = np.random.default_rng(self.seed)
-        model = fitting.Model(hidden, self.seed)
+        model = fitting.Model(hidden, self.seed, shape)
         previous = fitting.sample(self.layout, self.points, generator, coded=self.coded)
         given = previous
         for number, (steps, speed) in enumerate(_STAGES):

@@ -76,8 +76,9 @@ def walk(layout: Layout, lattice: np.ndarray) -> Iterator[tuple[int, Pass, Featu
     """
     for number in range(layout.count):
         earlier = tuple(lattice[other] for other in layout.earlier(number))
+        anchor = int(lattice[number][layout.coarse()].sum()) // layout.coarse().size
         for step in layout.steps():
-            yield number, step, features(lattice[number], step, earlier, layout.place(number))
+            yield number, step, features(lattice[number], step, earlier, layout.place(number), anchor)
 
 
 def encode(
