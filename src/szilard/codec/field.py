@@ -15,6 +15,7 @@ from szilard.errors import SzilardError
 HIDDEN = (8, 16, 24)  #: units of a hidden layer that are tried
 _STAGES = ((400, 1.0), (300, 0.5), (300, 0.3))  # steps and speed of the fit; after each, the field is coded
 _SHORT = 30_000, 200  # values and steps of the fit that chooses a distribution
+_LEAST = 5_000  # values of a sample
 _SMALL = 2_000  # values of an array below which no fit pays
 _MOST_FITTED = 2_000_000  # values of a sample that are coded after each stage
 
@@ -39,9 +40,16 @@ class FieldCodec:
 
     @classmethod
     def fit(
-        cls, sample: np.ndarray, bound: Bound, *, periodic: bool = False, within: bool = False, seed: int = 0
+        cls,
+        sample: np.ndarray,
+        bound: Bound,
+        *,
+        periodic: bool = False,
+        within: bool = False,
+        seed: int = 0,
+        effort: float = 1.0,
     ) -> FieldCodec:
-        """Fit the weights to a sample of a field, in some ten seconds of a core.
+        """Fit the weights to a sample of a field, in half a minute of a core.
 
         The number of units and the steps of the weights are those of the shortest file, weights included.
 
@@ -51,10 +59,13 @@ class FieldCodec:
             periodic: whether the last axis goes around.
             within: put the weights in each stream.
             seed: of the first weights and the choice of values.
+            effort: factor on the number of steps, positive; below 1 also on the number of values.
         """
+        if not (effort > 0 and np.isfinite(effort)):
+            raise SzilardError(f"effort must be positive and finite, not {effort:g}")
         array = stream.checked(sample)
         best: tuple[float, Network, dict[str, int]] | None = None
-        fitted = _Fit.of(array, bound, periodic, seed)
+        fitted = _Fit.of(array, bound, periodic, seed, effort)
         if fitted is None:
             return cls(bound, periodic, within=within)
         shape = fitted.shape()
@@ -85,9 +96,10 @@ class _Fit:
     points: np.ndarray
     coded: np.ndarray
     seed: int
+    effort: float
 
     @classmethod
-    def of(cls, array: np.ndarray, bound: Bound, periodic: bool, seed: int) -> _Fit | None:
+    def of(cls, array: np.ndarray, bound: Bound, periodic: bool, seed: int, effort: float) -> _Fit | None:
         """None if there is too little to fit, or the values are beyond the lattice."""
         if array.size > _MOST_FITTED and array.ndim > 2:
             array = array.reshape(-1, *array.shape[-2:])[
@@ -100,7 +112,7 @@ class _Fit:
         points = stream.points_of(array, bound, marks, layout)
         if points is None or not marks.coded.any():
             return None
-        return cls(layout, points, marks.coded.reshape(points.shape), seed)
+        return cls(layout, points, marks.coded.reshape(points.shape), seed, effort)
 
     def shape(self) -> int:
         """The distribution under which a first, short fit gives fewer bits."""
@@ -110,7 +122,8 @@ class _Fit:
         given = fitting.sample(self.layout, self.points, generator, coded=self.coded, size=_SHORT[0])
         models = [fitting.Model(HIDDEN[0], self.seed, shape) for shape in range(shapes.SHAPES)]
         costs = [
-            fitting.cost(fitting.integers(fitting.fit(given, model, _SHORT[1])), given) for model in models
+            fitting.cost(fitting.integers(fitting.fit(given, model, self._steps(_SHORT[1]))), given)
+            for model in models
         ]
         return int(np.argmin(costs))
 
@@ -120,12 +133,13 @@ class _Fit:
 
         generator = np.random.default_rng(self.seed)
         model = fitting.Model(hidden, self.seed, shape)
-        previous = fitting.sample(self.layout, self.points, generator, coded=self.coded)
+        size = max(_LEAST, round(fitting.SAMPLE * min(1.0, self.effort)))
+        previous = fitting.sample(self.layout, self.points, generator, coded=self.coded, size=size)
         given = previous
         for number, (steps, speed) in enumerate(_STAGES):
-            model = fitting.fit(given, model, steps, self.seed + number, speed)
+            model = fitting.fit(given, model, self._steps(steps), self.seed + number, speed)
             decoded, _ = self._coded(fitting.integers(model))
-            latest = fitting.sample(self.layout, self.points, generator, decoded, coded=self.coded)
+            latest = fitting.sample(self.layout, self.points, generator, decoded, coded=self.coded, size=size)
             given, previous = fitting.joined(previous, latest), latest
         whole = fitting.integers(model)
         rounded, steps_ = weights.choose(
@@ -133,6 +147,9 @@ class _Fit:
         )
         bits = self._coded(rounded)[1] + 8 * len(weights.encode(rounded, steps_, self.layout.levels))
         return bits, rounded, steps_
+
+    def _steps(self, usual: int) -> int:
+        return max(1, round(self.effort * usual))
 
     def _coded(self, network: Network) -> tuple[np.ndarray, float]:
         """What a decoder would have, and the bits of all bins."""

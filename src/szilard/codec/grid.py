@@ -28,9 +28,9 @@ class Pass:
     Attributes:
         level: log2 of the distance to the nearest neighbours.
         kind: 0: centres of squares; 1: midpoints of the edges along rows; 2: along columns, which know those of 1.
-        targets: places in the flattened slice, int64 ``[M]``.
-        neighbours: places of the known values, int64 ``[n, M]``, the four nearest first.
-        latitude: distance of each row from the middle one, 0 to 256, int64 ``[M]``.
+        targets: places in the flattened slice, int32 ``[M]``.
+        neighbours: places of the known values, int32 ``[n, M]``, the four nearest first.
+        latitude: distance of each row from the middle one, 0 to 256, int32 ``[M]``.
     """
 
     level: int
@@ -62,7 +62,7 @@ def passes(height: int, width: int, levels: int, periodic: bool) -> tuple[Pass, 
             if not (len(rows) and len(columns)):
                 continue
             row, column = (np.ravel(grid) for grid in np.meshgrid(rows, columns, indexing="ij"))
-            neighbours = np.empty((len(OFFSETS[kind]), len(row)), np.int64)
+            neighbours = np.empty((len(OFFSETS[kind]), len(row)), np.int32)
             fallback = (row & ~(2 * h - 1)) * width + (column & ~(2 * h - 1))
             for n, (down, right) in enumerate(OFFSETS[kind]):
                 i, no_row = _within(row, down * h, height)
@@ -71,7 +71,8 @@ def passes(height: int, width: int, levels: int, periodic: bool) -> tuple[Pass, 
                 )
                 neighbours[n] = np.where(no_row | no_column, fallback, i * width + j)
             latitude = np.abs(2 * row - (height - 1)) * 256 // max(height - 1, 1)
-            found.append(Pass(level, kind, row * width + column, neighbours, latitude))
+            targets = (row * width + column).astype(np.int32)
+            found.append(Pass(level, kind, targets, neighbours, latitude.astype(np.int32)))
     return tuple(found)
 
 

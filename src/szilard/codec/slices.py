@@ -10,6 +10,7 @@ import numpy as np
 from szilard.codec.features import PREVIOUS, Features, features
 from szilard.codec.grid import Pass, passes
 from szilard.codec.network import STEP, Network
+from szilard.codec.predicting import predictor
 from szilard.coding import CodingError
 
 FARTHEST = 1 << 46  #: of any point of a lattice, also of predictions where no value is coded
@@ -74,15 +75,28 @@ def walk(layout: Layout, lattice: np.ndarray) -> Iterator[tuple[int, Pass, Featu
     Yields:
         the number of the slice, the pass and its features.
     """
+    for number, step, earlier, place, anchor in _steps(layout, lattice):
+        yield number, step, features(lattice[number], step, earlier, place, anchor)
+
+
+def _steps(
+    layout: Layout, lattice: np.ndarray
+) -> Iterator[tuple[int, Pass, tuple[np.ndarray, ...], int, int]]:
+    """Number of the slice, pass, earlier slices, place of the slice, mean of its coarse grid."""
+    coarse, steps = layout.coarse(), layout.steps()
     for number in range(layout.count):
         earlier = tuple(lattice[other] for other in layout.earlier(number))
-        anchor = int(lattice[number][layout.coarse()].sum()) // layout.coarse().size
-        for step in layout.steps():
-            yield number, step, features(lattice[number], step, earlier, layout.place(number), anchor)
+        anchor = int(lattice[number][coarse].sum()) // coarse.size
+        for step in steps:
+            yield number, step, earlier, layout.place(number), anchor
 
 
 def encode(
-    layout: Layout, network: Network, lattice: np.ndarray, coded: np.ndarray | None = None
+    layout: Layout,
+    network: Network,
+    lattice: np.ndarray,
+    coded: np.ndarray | None = None,
+    compiled: bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bins of a lattice.
 
@@ -91,6 +105,7 @@ def encode(
         network: predicts its values.
         lattice: ``[slices, rows · columns]`` int64; it is replaced by what the decoder will have, at most 63 away.
         coded: which values have bins, of the same shape; the others become what is predicted. None: all.
+        compiled: predict in C++; None: if it is built.
 
     Returns:
         bins of the coarse grids ``[slices, rows, columns]``, and bins and scales of all others in coding order.
@@ -101,9 +116,10 @@ def encode(
         first = _carried(first, coded[:, coarse])
     lattice[:, coarse] = first * STEP
     bins, scales = [], []
-    for number, step, given in walk(layout, lattice):
+    predict = predictor(network, compiled)
+    for number, step, earlier, place, anchor in _steps(layout, lattice):
         values = lattice[number]
-        predicted, scale = network.predict(given, step)
+        predicted, scale = predict(values, step, earlier, place, anchor)
         wanted = (values[step.targets] - predicted + STEP // 2) // STEP
         if coded is not None:
             has = coded[number][step.targets]
@@ -123,6 +139,7 @@ def decode(
     first: np.ndarray,
     bins: Callable[[np.ndarray], np.ndarray],
     coded: np.ndarray | None = None,
+    compiled: bool | None = None,
 ) -> np.ndarray:
     """The lattice ``[slices, rows · columns]`` of bins.
 
@@ -132,6 +149,7 @@ def decode(
         first: bins of the coarse grids.
         bins: gives the next bins for an array of scales.
         coded: which values have bins, ``[slices, rows · columns]``; None: all.
+        compiled: predict in C++; None: if it is built.
 
     Raises:
         CodingError: a value is beyond the lattice.
@@ -139,8 +157,9 @@ def decode(
     height, width = layout.slice_shape
     lattice = np.zeros((layout.count, height * width), np.int64)
     lattice[:, layout.coarse()] = first * STEP
-    for number, step, given in walk(layout, lattice):
-        predicted, scale = network.predict(given, step)
+    predict = predictor(network, compiled)
+    for number, step, earlier, place, anchor in _steps(layout, lattice):
+        predicted, scale = predict(lattice[number], step, earlier, place, anchor)
         if coded is None:
             found = predicted + STEP * bins(scale)
         else:

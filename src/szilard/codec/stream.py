@@ -15,7 +15,7 @@ from szilard.codec.slices import Layout
 from szilard.coding import CodingError, Decoder, Encoder, interleaved, shapes
 from szilard.errors import SzilardError
 
-MAGIC = b"SZF1"
+MAGIC = b"SZF0"  # 0: the format may still change
 RAW, CODED = 0, 1
 PERIODIC, RELATIVE, MARKED, OUTSIDE = 1, 2, 4, 8  # flags; OUTSIDE: the weights are not in the stream
 MOST_DIMENSIONS = 5
