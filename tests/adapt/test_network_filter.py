@@ -58,7 +58,7 @@ def columns(x: torch.Tensor) -> np.ndarray:
 
 def test_a_batch_gives_the_best_independent_gaussians_and_their_bound():
     x, y = rows(20)
-    found = NetworkFilter(linear(), Gaussian(NOISE), steps=600, lr=0.05, draws=400)
+    found = NetworkFilter(linear(), Gaussian(NOISE), steps=400, lr=0.05, draws=200)
     bound = found.learn(x, y)
     design = columns(x)
     precision = np.eye(4) + design.T @ design / NOISE**2
@@ -76,9 +76,9 @@ def test_a_batch_gives_the_best_independent_gaussians_and_their_bound():
 
 
 def test_batches_of_one_row_are_the_rows_of_the_diagonal_filter():
-    x, y = rows(4)
+    x, y = rows(2)
     rule = {"broadening": Temper(0.8), "tracker": Always()}
-    found = NetworkFilter(linear(), Gaussian(NOISE), steps=400, lr=0.1, **rule)
+    found = NetworkFilter(linear(), Gaussian(NOISE), steps=350, lr=0.1, **rule)
     exact = Filter(Linear(NOISE), 4, belief="diagonal", **rule)
     for place in range(len(x)):
         found.learn(x[place : place + 1], y[place : place + 1])
@@ -90,11 +90,11 @@ def test_batches_of_one_row_are_the_rows_of_the_diagonal_filter():
 def test_without_forgetting_batches_are_one_batch():
     x = torch.cat([torch.eye(4, dtype=torch.float64)[:, 1:]] * 6)
     y = rows(24)[1]
-    found = NetworkFilter(linear(), Gaussian(NOISE), steps=400, lr=0.05)
-    for part in torch.arange(24).split(8):
+    found = NetworkFilter(linear(), Gaussian(NOISE), steps=350, lr=0.05)
+    for part in torch.arange(24).split(12):
         found.learn(x[part], y[part])
     design = columns(x)
-    assert found.belief.precision[0] == pytest.approx(1 + (design**2).sum(0) / NOISE**2, rel=0.2)
+    assert found.belief.precision[0] == pytest.approx(1 + (design**2).sum(0) / NOISE**2, rel=0.25)
 
 
 def test_rate_one_is_variational_continual_learning():
@@ -169,7 +169,7 @@ def test_a_sparse_network_keeps_its_support():
 
 def test_a_beam_finds_the_batch_at_which_the_world_changed():
     found = NetworkFilter(
-        linear(), Gaussian(NOISE), steps=100, lr=0.1, broadening=Reset(), tracker=Beam(2, 0.05)
+        linear(), Gaussian(NOISE), steps=50, lr=0.2, broadening=Reset(), tracker=Beam(2, 0.05)
     )
     changes = []
     for batch in range(6):
@@ -182,7 +182,7 @@ def test_the_speed_of_drift_follows_the_evidence():
     speeds = []
     for flips in ((1.0, 1.0, 1.0, 1.0), (1.0, -1.0, 1.0, -1.0)):
         found = NetworkFilter(
-            linear(), Gaussian(NOISE), steps=80, lr=0.1, broadening=EmpiricalBayes(), tracker=Always()
+            linear(), Gaussian(NOISE), steps=60, lr=0.1, broadening=EmpiricalBayes(), tracker=Always()
         )
         for batch, flip in enumerate(flips):
             found.learn(*rows(10, batch, flip))
