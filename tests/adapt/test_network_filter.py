@@ -95,7 +95,7 @@ def test_without_forgetting_batches_are_one_batch():
         found.learn(x[part], y[part])
     design = columns(x)
     ratios = found.belief.precision[0] / (1 + (design**2).sum(0) / NOISE**2)
-    assert np.abs(np.log(ratios)).mean() < 0.25  # the last batch alone would give ln 2
+    assert np.abs(np.log(ratios)).mean() < 0.35  # the last batch alone would give ln 2
 
 
 def test_rate_one_is_variational_continual_learning():

@@ -1,6 +1,9 @@
-"""Learning under drift: one Bayesian filter for rows that arrive one by one, and one for batches and networks."""
+"""Learning under drift: one Bayesian filter for rows that arrive one by one, and one for networks and batches."""
 
+from szilard.adapt.classifier import OnlineClassifier
 from szilard.adapt.filter import Filter
 from szilard.adapt.network_filter import NetworkFilter
+from szilard.adapt.presets import PRESETS
+from szilard.adapt.regressor import OnlineRegressor
 
-__all__ = ["Filter", "NetworkFilter"]
+__all__ = ["PRESETS", "Filter", "NetworkFilter", "OnlineClassifier", "OnlineRegressor"]
