@@ -121,6 +121,18 @@ def test_a_reset_forgets_the_batches_before():
     assert np.array_equal(*beliefs)
 
 
+def test_predictions_are_for_the_next_batch_or_for_the_last():
+    found = NetworkFilter(classifier(), steps=30, lr=0.05, broadening=Reset(), tracker=Always())
+    x, y = labels(40)
+    new = found.predict(x)
+    found.learn(x, y)
+    rows = np.arange(len(x))
+    last = -np.log(found.predict(x, ahead=False)[rows, y]).mean()
+    following = -np.log(found.predict(x)[rows, y]).mean()
+    assert last < following - 0.2
+    assert following == pytest.approx(-np.log(new[rows, y]).mean(), abs=0.2)  # other draws of the prior
+
+
 def test_a_resumed_filter_repeats_the_interrupted_one_bit_for_bit():
     def made() -> NetworkFilter:
         return NetworkFilter(

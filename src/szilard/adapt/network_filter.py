@@ -96,17 +96,25 @@ class NetworkFilter:
         self.found: Change | None = None
         self._changes = Changes()
 
-    def predict(self, x: Tensor) -> np.ndarray:
+    def predict(self, x: Tensor, *, ahead: bool = True) -> np.ndarray:
         """What the mixture of hypotheses and draws predicts for inputs ``[N, ...]``.
+
+        Args:
+            x: inputs.
+            ahead: for the next batch, before which the world may have changed; else for the world of the last batch.
 
         Returns:
             class probabilities ``[N, C]`` (``[N, C, ...]`` at several positions), probabilities of labels ``[N, k]``,
             or mean and variance of numbers ``[N, 2]`` (``[N, 2, k]`` for k targets).
         """
         x = self._input(x)
-        branches, belief = self._branched()
+        if ahead:
+            branches, belief = self._branched()
+            log_weight = branches.log_prior
+        else:
+            log_weight, belief = self.tracks.log_weight, self.belief
         total: np.ndarray | None = None
-        for weight, prior in zip(np.exp(branches.log_prior), self._gaussians(belief), strict=True):
+        for weight, prior in zip(np.exp(log_weight), self._gaussians(belief), strict=True):
             if weight == 0:
                 continue
             part = weight * self._moments(self._fit.outputs(prior, x, self.batches))
