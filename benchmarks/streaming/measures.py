@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
-LEAST = 1e-6  #: Probabilities are cut to [LEAST, 1 - LEAST] before a logarithm is taken, for all methods alike.
+LEAST = (
+    1e-6  #: Probabilities are cut to [LEAST, 1 - LEAST] before a logarithm is taken, for all methods alike.
+)
 
 
 def mcae(error: np.ndarray) -> float:
@@ -25,25 +27,21 @@ def accuracy(positive: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean((positive > 0.5) == (labels == 1)))
 
 
-def block_error(values: np.ndarray, size: int) -> float:
-    """Standard error of the mean of dependent values, from the means of blocks of consecutive values.
-
-    A last block that is not full is left out.
-    """
+def block_means(values: np.ndarray, size: int) -> np.ndarray:
+    """Means of blocks of consecutive values; a last block that is not full is left out."""
     count = len(values) // size
-    if count < 2:
-        return math.nan
-    means = values[: count * size].reshape(count, size).mean(1)
-    return float(means.std(ddof=1) / math.sqrt(count))
+    return np.asarray(values[: count * size].reshape(count, size).mean(1))
 
 
-def found_changes(found: list[int], true: list[int], tolerance: int) -> tuple[int, int, int]:
-    """How many found changes are within ``tolerance`` rows of a true one, how many true ones were found, and both.
+def standard_error(blocks: np.ndarray) -> float:
+    """Standard error of the mean of dependent values, from the means of their blocks; NaN for fewer than two."""
+    return float(blocks.std(ddof=1) / math.sqrt(len(blocks))) if len(blocks) > 1 else math.nan
 
-    Each true change accounts for one found change at most, the nearest.
 
-    Returns:
-        matches, number found, number of true changes.
+def found_changes(found: list[int], true: list[int], tolerance: int) -> int:
+    """How many true changes have a found one within ``tolerance`` rows.
+
+    A found change accounts for one true one at most, and a true change takes the nearest.
     """
     left = sorted(found)
     matches = 0
@@ -52,4 +50,4 @@ def found_changes(found: list[int], true: list[int], tolerance: int) -> tuple[in
         if near:
             left.remove(min(near, key=lambda row: abs(row - change)))
             matches += 1
-    return matches, len(found), len(true)
+    return matches

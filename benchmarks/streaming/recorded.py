@@ -10,7 +10,7 @@ import numpy as np
 from szilard.adapt.scaling import Scaler
 
 FILES = {"elec2": "elec.csv", "weather": "weather_bellevue_noaa.csv"}
-LAST_ROWS = {"elec2": 48 * 30, "weather": 30}  #: Rows of 30 days.
+MONTH = {"elec2": 48 * 30, "weather": 30}  #: Rows of 30 days.
 DAY = 48  # rows of Elec2
 SKIPPED = 4000  # usable rows before the first one that is tested, as published
 EXTREME = 4.0  # log-odds of the fractions 0 and 1

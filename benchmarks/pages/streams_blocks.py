@@ -1,0 +1,68 @@
+"""Blocks on streams, for any page that names them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from common import machine
+from pages import results
+from pages.results import NotMeasured, lines, markdown
+from streaming import stream_figures
+
+
+def section() -> dict[str, Any]:
+    """The results of streams.py."""
+    found: dict[str, Any] = json.loads("\n".join(lines("streams.json")))
+    return found
+
+
+def measured_on() -> str:
+    """Machine and duration of each part; parts of one run share its duration."""
+    texts = []
+    for part, run in section()["runs"].items():
+        how = "`--quick`" if run["quick"] else "full"
+        texts.append(
+            f"- {part}: {how}, {run['seconds'] / 60:.1f} minutes together with the other parts of its run; "
+            f"{machine.line(run['machine'])}."
+        )
+    return "\n".join(texts)
+
+
+def reading() -> str:
+    """What the figures of Elec2 say."""
+    return stream_figures.reading(stream_figures.figures(section()["rows"]))
+
+
+def table(columns: tuple[str, ...], body: list[list[str]]) -> str:
+    if not body:
+        raise NotMeasured(f"streams.json has no {columns[0]}")
+    return markdown(columns, body)
+
+
+def figures() -> str:
+    """The keys of the last line."""
+    return results.figures(stream_figures.figures(section()["rows"]))
+
+
+BLOCKS = {
+    "streams-machine": measured_on,
+    "streams-reading": reading,
+    "streams-log-odds": lambda: table(
+        stream_figures.LOG_ODDS_COLUMNS, stream_figures.log_odds_body(section()["rows"])
+    ),
+    "streams-labels": lambda: table(
+        stream_figures.LABEL_COLUMNS, stream_figures.label_body(section()["rows"])
+    ),
+    "streams-rates": lambda: table(stream_figures.RATE_COLUMNS, stream_figures.rate_body(section()["rows"])),
+    "streams-resets": lambda: table(
+        stream_figures.RESET_COLUMNS, stream_figures.reset_body(section()["rows"])
+    ),
+    "streams-faults": lambda: table(
+        stream_figures.FAULT_COLUMNS, stream_figures.fault_body(section()["rows"])
+    ),
+    "streams-digits": lambda: table(
+        stream_figures.DIGIT_COLUMNS, stream_figures.digit_body(section()["rows"])
+    ),
+    "streams-figures": figures,
+}
