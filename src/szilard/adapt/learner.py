@@ -86,6 +86,17 @@ class Learner(BaseEstimator):
         scaled = self.scaler_(values) if self.standardise else np.where(np.isnan(values), 0.0, values)
         return np.append(1.0, scaled) if self.bias else scaled
 
+    def _seen(self, values: np.ndarray) -> None:
+        """Let means, deviations and units follow a row that was learned."""
+        self.scaler_.learn(values)
+        moved = self.scaler_.follow()
+        if moved is None or not self.standardise:
+            return
+        if self.bias:
+            self.filter_.in_units(np.append(1.0, moved[0]), np.append(0.0, moved[1]))
+        else:
+            self.filter_.in_units(moved[0], None)
+
     def _array(self, X: Any, *, reset: bool) -> np.ndarray:
         """A float array ``[N, D]``, checked as scikit-learn does; opens the columns at the first call."""
         if len(getattr(self, "names_", ())):
@@ -104,7 +115,10 @@ class Learner(BaseEstimator):
         check_is_fitted(self, "filter_")
 
     def weights(self) -> dict[str, list[tuple[float, float]]]:
-        """Mean and standard deviation of each weight by feature, one pair for each output; the bias is ``"bias"``."""
+        """Mean and standard deviation of each weight by feature, a pair for each of :meth:`outputs`, in present units.
+
+        The bias is ``"bias"``.
+        """
         self._check_learned()
         mean, std = self.filter_.weights()
         names = self.names_.names() or [str(name) for name in getattr(self, "feature_names_in_", ())]
@@ -114,6 +128,10 @@ class Learner(BaseEstimator):
             title: [(float(m), float(s)) for m, s in zip(mean[:, i], std[:, i], strict=True)]
             for i, title in enumerate(titles)
         }
+
+    def outputs(self) -> list[str]:
+        """What each output is, for people."""
+        raise NotImplementedError
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything that rows changed, as arrays that ``numpy.savez`` stores without pickling."""

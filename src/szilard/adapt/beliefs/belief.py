@@ -150,8 +150,25 @@ class Belief(ABC):
         """Variance of each weight, ``[K, n]``."""
 
     @abstractmethod
+    def is_positive(self) -> bool:
+        """Whether all precisions are positive definite, and what observations remember of the noise is positive."""
+
+    def _extra_is_positive(self) -> bool:
+        return "noise" not in self.extra or bool((self.extra["noise"] > 0).all())
+
+    @abstractmethod
     def enlarged(self, prior: WeightPrior) -> Self:
         """The belief with further outputs or features, which start at the larger prior."""
+
+    @abstractmethod
+    def in_units(self, ratio: np.ndarray, shift: np.ndarray | None) -> Self:
+        """The same belief about the outputs, for inputs in other units.
+
+        Args:
+            ratio: old input = ratio · new input + shift, ``[D]``.
+            shift: ``[D]``, taken up by the first feature, which must be the constant 1 (its own shift is not read);
+                None: there is none.
+        """
 
     def inputs(self) -> int:
         """D."""
