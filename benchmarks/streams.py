@@ -8,12 +8,12 @@ before it is learned.
 * log_odds: Elec2 as the published regression, features and target of one row (:func:`streaming.recorded.log_odds`);
   mean cumulative absolute error × 100. ``elec2_bf98`` (published: 13.37), ``elec2_temper``, ``elec2_vbs1``; beside them
   ``elec2_persistence``, ``elec2_vcl`` and river's Bayesian linear regression.
-* labels: Elec2's and the weather's labels from the columns of the file, standardised by the rows before; presets of
-  ``szilard.adapt`` as they are, and river's classifiers with their own settings on the raw columns. Probabilities are
-  cut to [1e-6, 1 - 1e-6] for all. ``bank_minus_best_rate_nll``: the bank against the best of its rates alone, chosen in
-  hindsight, on the worse stream; ``river_best_minus_bank_nll``: the best of river in hindsight minus the bank, on the
-  worse stream; ``weather_bank_minus_vcl_nll_se`` from blocks of 30 days; ``wound_up``: presets times streams with more
-  than 1 nat.
+* labels: Elec2's and the weather's labels from the columns of the file; presets of ``OnlineClassifier``, which
+  standardises by the rows before, and river's classifiers with their own settings. Probabilities are cut to
+  [1e-6, 1 - 1e-6] for all, and are .5 until both classes have occurred. ``bank_minus_best_rate_nll``: the bank against
+  the best of its rates alone, chosen in hindsight, on the worse stream; ``river_best_minus_bank_nll``: the best of river
+  in hindsight minus the bank, on the worse stream; ``weather_bank_minus_vcl_nll_se`` from blocks of 30 days;
+  ``wound_up``: presets times streams with more than 1 nat.
 * resets: a linear regression whose weights are drawn anew (:mod:`streaming.resets`). ``joint_minus_conditional_nll``: a
   beam minus the published one without the parent's evidence; ``change_precision`` and ``change_recall`` of the run
   length, with a tolerance of 5 rows.

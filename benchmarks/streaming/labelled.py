@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from streaming import measures, recorded, river_peers
-from streaming.filtering import filtered
 from streaming.single_rates import Recorded
-from szilard.adapt import PRESETS, Filter
-from szilard.adapt.observations import Logistic
+from szilard.adapt import PRESETS, OnlineClassifier
+from szilard.adapt.observations import Observation
 from szilard.adapt.trackers import RATES
 
 PERSISTENCE = "persistence"
@@ -25,23 +25,30 @@ def names(quick: bool) -> list[str]:
     return [*found[::-1], *PRESETS, PERSISTENCE]  # slow ones first
 
 
+class RecordedClassifier(OnlineClassifier):
+    """A learner that keeps the evidence of each hypothesis."""
+
+    def _start(self, observation: Observation) -> None:
+        super()._start(Recorded(observation))
+
+
 def measured(root: Path, stream: str, name: str) -> dict[str, Any]:
-    """NLL and accuracy of a method before each row; of the bank also the NLL of each rate alone."""
+    """NLL and accuracy of a method before each row; of the bank also the NLL of each rate alone.
+
+    Until both classes have occurred, every method is given the probability .5.
+    """
     data = recorded.labels(root, stream)
-    rates = None
+    rates, seconds = None, None
     if name == PERSISTENCE:
-        positive, seconds = persistent(data.y), None
+        positive = persistent(data.y)
     elif name.startswith("river, "):
-        positive, seconds = river_peers.probabilities(name.removeprefix("river, "), data.raw, data.y)
+        positive, seconds = before_each_row(river_peers.classifier(name.removeprefix("river, ")), data)
     else:
-        rule, tracker = PRESETS[name].make()
-        observation = Recorded(Logistic())
-        one = Filter(observation, data.x.shape[1], broadening=rule, tracker=tracker)
-        ran = filtered(one, data.x, data.y)
-        positive, seconds = ran.predictions[:, 1], ran.seconds
+        learner = RecordedClassifier(name)
+        positive, seconds = before_each_row(learner, data)
         if name == "bank":
-            lost = -np.maximum(np.stack(observation.evidence), np.log(measures.LEAST))
-            rates = dict(zip(map(str, RATES), lost.mean(0).tolist(), strict=True))
+            rates = of_rates(learner, data.both)
+    positive[: data.both] = 0.5
     losses = measures.nll(positive, data.y)
     return {
         "nll": float(losses.mean()),
@@ -50,6 +57,33 @@ def measured(root: Path, stream: str, name: str) -> dict[str, Any]:
         "rows_per_second": None if seconds is None else len(data.y) / seconds,
         "rates": rates,
     }
+
+
+def before_each_row(model: Any, data: recorded.Labels) -> tuple[np.ndarray, float]:
+    """Probabilities of class 1, each before its row is learned, ``[N]``, and processor seconds.
+
+    Args:
+        model: with ``predict_proba_one`` and ``learn_one``.
+        data: the rows, given as dicts.
+    """
+    positive = np.full(len(data.y), 0.5)
+    names = [f"x{place}" for place in range(data.x.shape[1])]
+    rows = [dict(zip(names, values, strict=True)) for values in data.x.tolist()]
+    labels: list[int] = data.y.tolist()
+    started = time.process_time()
+    for place, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        positive[place] = model.predict_proba_one(row).get(1, 0.0)
+        model.learn_one(row, label)
+    return positive, time.process_time() - started
+
+
+def of_rates(learner: OnlineClassifier, both: int) -> dict[str, float]:
+    """NLL of each rate of a bank alone, by the rules that hold for all methods."""
+    observation = learner.filter_.observation
+    assert isinstance(observation, Recorded)
+    logs = np.clip(np.stack(observation.evidence), np.log(measures.LEAST), np.log1p(-measures.LEAST))
+    logs[:both] = np.log(0.5)
+    return dict(zip(map(str, RATES), (-logs.mean(0)).tolist(), strict=True))
 
 
 def persistent(y: np.ndarray) -> np.ndarray:

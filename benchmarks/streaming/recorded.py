@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from szilard.adapt.scaling import Scaler
-
 FILES = {"elec2": "elec.csv", "weather": "weather_bellevue_noaa.csv"}
 MONTH = {"elec2": 48 * 30, "weather": 30}  #: Rows of 30 days.
 DAY = 48  # rows of Elec2
@@ -21,14 +19,14 @@ class Labels:
     """A stream of rows with two classes.
 
     Attributes:
-        x: features as the filter takes them, ``[N, D]``: a 1, then each feature standardised by the rows before.
-        raw: features as they are in the file, ``[N, D - 1]``.
+        x: features as they are in the file, ``[N, D]``.
         y: 0 or 1, ``[N]``.
+        both: first row before which both classes have occurred; before it no method is asked.
     """
 
     x: np.ndarray
-    raw: np.ndarray
     y: np.ndarray
+    both: int
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,8 @@ def read(root: Path, name: str) -> np.ndarray:
 def labels(root: Path, name: str) -> Labels:
     """A stream with its own columns as features."""
     values = read(root, name)
-    raw, y = values[:, :-1], values[:, -1].astype(int)
-    scaler = Scaler(raw.shape[1])
-    rows = np.ones((len(raw), raw.shape[1] + 1))
-    for place, row in enumerate(raw):
-        rows[place, 1:] = scaler(row)
-        scaler.learn(row)
-    return Labels(rows, raw, y)
+    y = values[:, -1].astype(int)
+    return Labels(values[:, :-1], y, int(np.argmax(y != y[0])) + 1)
 
 
 def log_odds(root: Path) -> LogOdds:

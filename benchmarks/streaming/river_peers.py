@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -45,28 +44,6 @@ def classifier(name: str) -> Any:
         "streaming random patches": lambda: ensemble.SRPClassifier(seed=0),
     }
     return makers[name]()
-
-
-def probabilities(name: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
-    """Probabilities of class 1, each before its row is learned, ``[N]``, and processor seconds.
-
-    Args:
-        name: one of :data:`CLASSIFIERS`.
-        x: raw features, ``[N, D]``.
-        y: 0 or 1, ``[N]``.
-    """
-    model = classifier(name)
-    found = np.full(len(y), 0.5)
-    rows: list[list[float]] = x.tolist()
-    labels: list[int] = y.tolist()
-    started = time.process_time()
-    for place, (values, label) in enumerate(zip(rows, labels, strict=True)):
-        row = dict(enumerate(values))
-        known = model.predict_proba_one(row)
-        if known:
-            found[place] = known.get(1, 1 - known.get(0, 1.0))
-        model.learn_one(row, label)
-    return found, time.process_time() - started
 
 
 def log_odds(

@@ -13,10 +13,10 @@ import streams
 from streaming import digits, labelled, measures, recorded, resets, river_peers, sensors, stream_figures
 from streaming.filtering import filtered
 from streaming.single_rates import Recorded
-from szilard.adapt import Filter
+from szilard.adapt import Filter, OnlineClassifier
 from szilard.adapt.broadening import Temper
 from szilard.adapt.observations import Logistic
-from szilard.adapt.trackers import Always, Bank, Tracks
+from szilard.adapt.trackers import RATES, Always, Bank, Tracks
 
 
 def test_the_mean_cumulative_error_is_the_mean_of_running_means():
@@ -68,11 +68,11 @@ def test_the_conditional_beam_drops_the_evidence_of_parents():
 
 
 def test_the_log_odds_are_of_the_day_before(tmp_path):
-    prices = np.tile(np.arange(48) / 48, 90)
+    prices = np.tile(np.arange(48) / 48, 86)
     folder = tmp_path / "streams"
     folder.mkdir()
     rows = np.column_stack(
-        (np.tile(np.arange(48) / 47, 90), prices, *np.zeros((4, len(prices))), np.zeros(len(prices)))
+        (np.tile(np.arange(48) / 47, 86), prices, *np.zeros((4, len(prices))), np.zeros(len(prices)))
     )
     np.savetxt(folder / "elec.csv", rows, delimiter=",", header="a,b,c,d,e,f,class", comments="")
     data = recorded.log_odds(tmp_path)
@@ -81,11 +81,26 @@ def test_the_log_odds_are_of_the_day_before(tmp_path):
     assert data.fraction[0] == pytest.approx(place / 48)
     assert data.before[1] == data.fraction[0]
     assert data.y[np.argmin(data.fraction)] == -4
+    rows[3:, 6] = 1
+    np.savetxt(folder / "elec.csv", rows, delimiter=",", header="a,b,c,d,e,f,class", comments="")
     labels = recorded.labels(tmp_path, "elec2")
-    assert labels.x[:, 0].tolist() == [1.0] * len(prices)
-    assert labels.x[0, 1:].tolist() == [0.0] * 6  # no row before
-    past = prices[:100]
-    assert labels.x[100, 2] == pytest.approx((prices[100] - past.mean()) / past.std())
+    assert labels.x[:, 1].tolist() == prices.tolist()
+    assert labels.both == 4  # row 3 has the second class
+
+
+def test_rates_of_a_learner_follow_the_rules_of_all_methods():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(40, 2))
+    data = recorded.Labels(x, np.append([1, 1], (x[2:, 0] > 0).astype(int)), 3)
+    learner = labelled.RecordedClassifier("bank")
+    positive, _ = labelled.before_each_row(learner, data)
+    rates = labelled.of_rates(learner, data.both)
+    assert list(rates) == [str(rate) for rate in RATES]
+    alone = OnlineClassifier("vcl")
+    vcl, _ = labelled.before_each_row(alone, data)
+    vcl[:3] = positive[:3] = 0.5
+    assert rates["1.0"] == pytest.approx(measures.nll(vcl, data.y).mean())
+    assert min(rates.values()) - 0.1 < measures.nll(positive, data.y).mean() < max(rates.values())
 
 
 def test_persistence_predicts_the_last_label():

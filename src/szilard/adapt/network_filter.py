@@ -198,7 +198,8 @@ class NetworkFilter:
                 )
         extra = {name: values[f"extra.{name}"] for name in self.belief.extra}
         self.belief = self.belief.changed(mean=values["mean"], precision=values["precision"], extra=extra)
-        self.tracks = Tracks(normalised(values["log_weight"]), values["last_change"].astype(int))
+        # Not normalised again, so that a filter that continues gives the same bits.
+        self.tracks = Tracks(values["log_weight"], values["last_change"].astype(int))
         self.batches, self._changes.last = int(values["batches"]), int(values["found"])
         self.found = None
 
