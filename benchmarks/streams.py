@@ -11,8 +11,8 @@ before it is learned.
 * labels: Elec2's and the weather's labels from the columns of the file; presets of ``OnlineClassifier``, which
   standardises by the rows before, and river's classifiers with their own settings. Probabilities are cut to
   [1e-6, 1 - 1e-6] for all, and are .5 until both classes have occurred. ``bank_minus_best_rate_nll``: the bank against
-  the best of its rates alone, chosen in hindsight, on the worse stream; ``river_best_minus_bank_nll``: the best of river
-  in hindsight minus the bank, on the worse stream; ``weather_bank_minus_vcl_nll_se`` from blocks of 30 days;
+  the best of its rates alone, chosen in hindsight, on the worse stream; ``river_best_minus_bank_nll``: the best of
+  river in hindsight minus the bank, on the worse stream; ``weather_bank_minus_vcl_nll_se`` from blocks of 30 days;
   ``wound_up``: presets times streams with more than 1 nat.
 * resets: a linear regression whose weights are drawn anew (:mod:`streaming.resets`). ``joint_minus_conditional_nll``: a
   beam minus the published one without the parent's evidence; ``change_precision`` and ``change_recall`` of the run
@@ -113,20 +113,20 @@ def main() -> None:
     where, started = machine.describe(), time.time()
     print(machine.line(where))
     parts = [part for part in PARTS if part in (arguments.only or PARTS)]
-    done: list[Row] = []
+    path = arguments.results
+    kept: dict[str, Any] = {"rows": [], "runs": {}}
+    if path and path.exists():
+        kept = json.loads(path.read_text())
+    rows = [row for row in kept["rows"] if row["part"] not in parts]
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         for row in pool.imap_unordered(work, jobs(parts, arguments.data_root, arguments.quick)):
-            done.append(row)
+            rows.append(row)
             progress(f"{row['part']} {row.get('stream', '')} {row['name']}: {row['seconds']:.0f} s")
-    rows, path = done, arguments.results
-    runs = {
-        part: {"quick": arguments.quick, "seconds": time.time() - started, "machine": where} for part in parts
-    }
-    if path:
-        kept = json.loads(path.read_text()) if path.exists() else {"rows": [], "runs": {}}
-        rows = [row for row in kept["rows"] if row["part"] not in parts] + done
-        section = {"runs": {**kept["runs"], **runs}, "rows": rows}
-        atomic.write(path, (json.dumps(section) + "\n").encode())
+            seconds = time.time() - started
+            run = {"quick": arguments.quick, "seconds": seconds, "machine": where}
+            if path:
+                section = {"runs": {**kept["runs"], **dict.fromkeys(parts, run)}, "rows": rows}
+                atomic.write(path, (json.dumps(section) + "\n").encode())
     found = stream_figures.figures(rows)
     print(stream_figures.reading(found))
     tables(rows)
