@@ -23,7 +23,7 @@ import uci
 from common import machine
 from common.cells import REASON_COLUMNS
 from files import section_tables
-from pages import moments_blocks, one_pass_blocks, results, topology_blocks, zoo_blocks
+from pages import moments_blocks, one_pass_blocks, results, streams_blocks, topology_blocks, zoo_blocks
 from pages.results import ROOT, NotMeasured, figures, last_line, markdown, part, read
 from training import race, step_tables
 from uncertainty import fashion_runs, fashion_tables
@@ -213,6 +213,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **one_pass_blocks.BLOCKS,
     **moments_blocks.BLOCKS,
     **topology_blocks.BLOCKS,
+    **streams_blocks.BLOCKS,
 }
 
 

@@ -45,13 +45,13 @@ from common.harness import finish, print_table, progress
 from streaming import digits, labelled, log_odds, resets, river_peers, sensors, stream_figures
 from szilard import atomic
 
-PARTS = ("labels", "digits", "faults", "log_odds", "resets")  # slow ones first
+PARTS = ("resets", "log_odds", "labels", "faults", "digits")
 SEEDS, QUICK_SEEDS = 3, 2
 Row = dict[str, Any]
 
 
 def jobs(parts: Sequence[str], root: Path, quick: bool) -> list[Row]:
-    """What is measured, a dictionary for each process call."""
+    """What is measured, a dictionary for each process call; river's slowest are the last."""
     seeds = range(QUICK_SEEDS if quick else SEEDS)
     found: list[Row] = []
     for part in parts:
@@ -63,6 +63,7 @@ def jobs(parts: Sequence[str], root: Path, quick: bool) -> list[Row]:
         else:
             known = {"resets": resets.METHODS, "faults": sensors.SENSORS, "digits": digits.METHODS}[part]
             found += [{"part": part, "name": name, "seed": seed} for name in known for seed in seeds]
+    found.sort(key=lambda job: job["name"].removeprefix("river, ") in river_peers.FULL_ONLY)
     return [{"root": str(root), **job} for job in found]
 
 

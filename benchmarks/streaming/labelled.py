@@ -22,7 +22,7 @@ def names(quick: bool) -> list[str]:
     """All methods: the last label, the presets, and those of river that are installed."""
     peers = [name for name in river_peers.CLASSIFIERS if not (quick and name in river_peers.FULL_ONLY)]
     found = [f"river, {name}" for name in peers] if river_peers.installed() else []
-    return [*found[::-1], *PRESETS, PERSISTENCE]  # slow ones first
+    return [*PRESETS, PERSISTENCE, *found]
 
 
 class RecordedClassifier(OnlineClassifier):
