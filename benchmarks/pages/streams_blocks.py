@@ -18,20 +18,25 @@ def section() -> dict[str, Any]:
 
 
 def measured_on() -> str:
-    """Machine and duration of each part; parts of one run share its duration."""
+    """Machine and durations, one line for the parts of one run."""
+    found = section()
+    together: dict[str, list[str]] = {}
+    for part, run in found["runs"].items():
+        together.setdefault(json.dumps(run, sort_keys=True), []).append(part)
     texts = []
-    for part, run in section()["runs"].items():
-        how = "`--quick`" if run["quick"] else "full"
+    for text, parts in together.items():
+        run = json.loads(text)
+        used = sum(row["seconds"] for row in found["rows"] if row["part"] in parts)
         texts.append(
-            f"- {part}: {how}, {run['seconds'] / 60:.1f} minutes together with the other parts of its run; "
-            f"{machine.line(run['machine'])}."
+            f"- {', '.join(parts)}: {'`--quick`' if run['quick'] else 'full'}, {run['seconds'] / 60:.0f} minutes, "
+            f"{used / 60:.0f} of a processor; {machine.line(run['machine'])}."
         )
     return "\n".join(texts)
 
 
 def reading() -> str:
     """What the figures of Elec2 say."""
-    return stream_figures.reading(stream_figures.figures(section()["rows"]))
+    return stream_figures.reading(section()["rows"])
 
 
 def table(columns: tuple[str, ...], body: list[list[str]]) -> str:
