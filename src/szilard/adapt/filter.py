@@ -15,6 +15,7 @@ from szilard.adapt.trackers import Bank, Branches, Tracker, Tracks
 from szilard.adapt.trackers.tracker import normalised
 from szilard.errors import SzilardError
 
+_ROUNDING = 1e-6  # of the sum of probabilities in a state
 MOST_WEIGHTS = 500  #: of a full belief, whose rows take time cubic in them
 
 
@@ -66,6 +67,7 @@ class Filter:
         self.found: Change | None = None
         self._changes = Changes()
         self._ahead: tuple[Branches, Belief] | None = None
+        self._projected: tuple[Belief, np.ndarray, Projection] | None = None
 
     @property
     def features(self) -> int:
@@ -79,7 +81,7 @@ class Filter:
             class probabilities ``[C]``, or mean and variance of a number ``[2]``.
         """
         branches, belief = self._branched(x)
-        return self.observation.predict(np.exp(branches.log_prior), belief.project(x), belief.extra)
+        return self.observation.predict(np.exp(branches.log_prior), self._project(belief, x), belief.extra)
 
     def learn(self, x: np.ndarray, target: Any) -> float:
         """Learn a row.
@@ -92,7 +94,7 @@ class Filter:
             the log probability or density of the target before it was learned, in nats.
         """
         branches, belief = self._branched(x)
-        projection = belief.project(x)
+        projection = self._project(belief, x)
         seen = self.observation.see(projection, belief.extra, target)
         joint = branches.log_prior + seen.log_evidence
         if not np.isfinite(joint.max()):
@@ -165,6 +167,9 @@ class Filter:
                 f"the state of the filter lacks {missing[0]!r}; it is of another filter or damaged"
             )
         number = len(values["log_weight"]) if values["log_weight"].ndim == 1 else 0
+        most = self.tracker.most()
+        if number > most if most is not None else number != len(self.tracker.start().log_weight):
+            number = 0
         wanted = {
             "mean": (number, *self.belief.mean.shape[1:]),
             "precision": (number, *self.belief.precision.shape[1:]),
@@ -172,17 +177,29 @@ class Filter:
             **{f"extra.{name}": (number, *one.shape[1:]) for name, one in self.belief.extra.items()},
         }
         for name, shape in wanted.items():
-            if not number or values[name].shape != shape or not np.isfinite(values[name]).all():
+            if not number or values[name].shape != shape or not _finite(values[name]):
                 raise SzilardError(
                     f"{name!r} in the state of the filter has the shape {list(values[name].shape)} or values that "
                     f"are not finite, but this filter needs {list(shape)}; it is of another filter or damaged"
                 )
-        self.belief = self.belief.changed(
+        belief = self.belief.changed(
             mean=values["mean"], precision=values["precision"],
             extra={name: one for name, one in extra.items() if one is not None},
         )  # fmt: skip
-        self.tracks = Tracks(normalised(values["log_weight"]), values["last_change"].astype(int))
-        self.rows, self._changes.last = int(values["rows"]), int(values["found"])
+        rows, found, last = values["rows"], values["found"], values["last_change"]
+        if (
+            not belief.is_positive()
+            or not all(one.shape == () and one.dtype.kind in "iu" for one in (rows, found))
+            or last.dtype.kind not in "iu"
+            or not -1 <= min(int(found), int(last.min())) <= max(int(found), int(last.max())) < max(int(rows), 1)
+            or not _finite(values["log_weight"])
+            or abs(np.logaddexp.reduce(values["log_weight"])) > _ROUNDING
+        ):
+            raise SzilardError("the state of the filter is damaged; start again without it")
+        self.belief = belief
+        # Not normalised again, so that a filter that continues gives the same bits.
+        self.tracks = Tracks(values["log_weight"], last.astype(int))
+        self.rows, self._changes.last = int(rows), int(found)
         self.found, self._ahead = None, None
 
     def _branches(self) -> Branches:
@@ -201,6 +218,16 @@ class Filter:
         if not self.broadening.needs_input:
             self._ahead = branches, belief
         return branches, belief
+
+    def _project(self, belief: Belief, x: np.ndarray) -> Projection:
+        """The outputs for an input; to learn a row after it was predicted costs no second solution."""
+        if self._projected is not None:
+            owner, known, projection = self._projected
+            if owner is belief and np.array_equal(known, x):
+                return projection
+        projection = belief.project(x)
+        self._projected = belief, x.copy(), projection
+        return projection
 
     def _drift(self, branches: Branches, x: np.ndarray, target: Any) -> np.ndarray:
         """The speeds of drift after a row (:class:`EmpiricalBayes`)."""
@@ -240,3 +267,7 @@ def _check_size(belief: str, prior: WeightPrior) -> None:
             f"a full belief over {prior.mean.size:,} weights is too large (at most {MOST_WEIGHTS}); "
             'choose belief="diagonal" or fewer features'
         )
+
+
+def _finite(values: np.ndarray) -> bool:
+    return values.dtype.kind in "iuf" and bool(np.isfinite(values).all())

@@ -150,6 +150,13 @@ class Belief(ABC):
         """Variance of each weight, ``[K, n]``."""
 
     @abstractmethod
+    def is_positive(self) -> bool:
+        """Whether all precisions are positive definite, and what observations remember of the noise is positive."""
+
+    def _extra_is_positive(self) -> bool:
+        return "noise" not in self.extra or bool((self.extra["noise"] > 0).all())
+
+    @abstractmethod
     def enlarged(self, prior: WeightPrior) -> Self:
         """The belief with further outputs or features, which start at the larger prior."""
 

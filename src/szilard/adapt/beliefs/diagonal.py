@@ -55,6 +55,9 @@ class Diagonal(Belief):
     def variances(self) -> np.ndarray:
         return 1.0 / self.precision
 
+    def is_positive(self) -> bool:
+        return bool((self.precision > 0).all()) and self._extra_is_positive()
+
     def enlarged(self, prior: WeightPrior) -> Self:
         count, outputs, inputs = len(self), self.outputs(), self.inputs()
         precision = np.repeat(prior.precision[None], count, 0)

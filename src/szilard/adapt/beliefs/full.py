@@ -52,6 +52,15 @@ class Full(Belief):
     def variances(self) -> np.ndarray:
         return np.linalg.inv(self.precision).diagonal(axis1=1, axis2=2).copy()
 
+    def is_positive(self) -> bool:
+        if not np.allclose(self.precision, self.precision.swapaxes(1, 2), rtol=1e-6, atol=0):
+            return False
+        try:
+            np.linalg.cholesky(self.precision)
+        except np.linalg.LinAlgError:
+            return False
+        return self._extra_is_positive()
+
     def enlarged(self, prior: WeightPrior) -> Self:
         count, outputs, inputs = len(self), self.outputs(), self.inputs()
         shape = prior.mean.shape

@@ -52,10 +52,12 @@ def posterior_mode(mean: np.ndarray, variance: np.ndarray, target: int) -> np.nd
     for _ in range(_STEPS):
         probability = expit(mode)
         excess = mode - mean - variance * (target - probability)
-        if np.all(np.abs(excess) <= _TOLERANCE * (1 + np.abs(mode))):
+        found = np.abs(excess) <= _TOLERANCE * (1 + np.abs(mode))
+        if found.all():
             break
         below = excess < 0
         low, high = np.where(below, mode, low), np.where(below, high, mode)
         step = mode - excess / (1 + variance * probability * (1 - probability))
-        mode = np.where((step > low) & (step < high), step, 0.5 * (low + high))
+        inside = (step > low) & (step < high)
+        mode = np.where(found, mode, np.where(inside, step, 0.5 * (low + high)))  # a mode that is found stays
     return mode
