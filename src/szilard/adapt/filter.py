@@ -191,7 +191,10 @@ class Filter:
             not belief.is_positive()
             or not all(one.shape == () and one.dtype.kind in "iu" for one in (rows, found))
             or last.dtype.kind not in "iu"
-            or not -1 <= min(int(found), int(last.min())) <= max(int(found), int(last.max())) < max(int(rows), 1)
+            or not -1
+            <= min(int(found), int(last.min()))
+            <= max(int(found), int(last.max()))
+            < max(int(rows), 1)
             or not _finite(values["log_weight"])
             or abs(np.logaddexp.reduce(values["log_weight"])) > _ROUNDING
         ):
