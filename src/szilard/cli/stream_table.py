@@ -37,8 +37,7 @@ def show(outcome: Outcome, *, wide: bool) -> None:
         say_wrapped(sentence)
     if result.changes:
         where = printable(str(outcome.folder.changes), 200)
-        what = "the leading rate of forgetting changed" if result.method == "bank" else "changes were found"
-        times = (
-            f"{what} {result.changes:,} times" if result.method == "bank" else f"{result.changes:,} {what}"
-        )
-        say_wrapped(f"{times[0].upper()}{times[1:]}: {where}")
+        times = "once" if result.changes == 1 else f"{result.changes:,} times"
+        found = "1 change was" if result.changes == 1 else f"{result.changes:,} changes were"
+        leads = f"The leading rate of forgetting changed {times}"
+        say_wrapped(f"{leads if result.method == 'bank' else f'{found} found'}: {where}")

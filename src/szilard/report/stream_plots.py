@@ -63,7 +63,7 @@ def plots(trace: StreamTrace) -> tuple[list[Plot], list[Plot]]:
     if trace.of_numbers:
         small = [_over_time(trace, "rmse", "Error", f"root mean square, in the target's units, {window}")]
     else:
-        small = [_over_time(trace, "wrong", "Wrong answers", f"%, {window}")]
+        small = [_over_time(trace, "wrong", "Wrong answers", f"in %, {window}")]
     small.append(_state(trace, "width", trace.width, "Width of the belief",
                         "standard deviation of the weights over that before the first row", log=True))  # fmt: skip
     forgets = (trace.rate < 1).all() and np.ptp(trace.rate) > 1e-9
@@ -130,7 +130,7 @@ def _state(
 def _rows_axis(axes: Any, trace: StreamTrace) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axes.set_xlim(0, float(trace.end[-1]))
+    axes.set_xlim(0, 1.03 * float(trace.end[-1]))  # room for the last number
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel("row")
