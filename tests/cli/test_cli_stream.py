@@ -468,16 +468,16 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals of a POSIX system
 
 @posix
 def test_a_killed_stream_ends_with_the_same_bytes(tmp_path):
-    data = drifting(tmp_path / "long.csv", 900, gaps=[(70, 1), (80, 3)])
+    data = drifting(tmp_path / "long.csv", 360, gaps=[(70, 1), (80, 3)])
     options = (data, *COLUMNS, "--method", "vbs")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert szilard("stream", *options, "--out", whole, "-q").code == 0
     assert killed_in_a_fork(
-        killed / "predictions.csv", 6000, *options, "--out", killed, "-q", "--checkpoint-rows", 20
+        killed / "predictions.csv", 4000, *options, "--out", killed, "-q", "--checkpoint-rows", 20
     )
     assert not (killed / "result.json").exists()
     szilard("stream", drifting(tmp_path / "other.csv", 50), "--out", killed, "--resume").refused(
-        r"has read \d+ of 900 rows of long\.csv, and .*other\.csv is another file, or has changed; finish long\.csv"
+        r"has read \d+ of 360 rows of long\.csv, and .*other\.csv is another file, or has changed; finish long\.csv"
     )
     with open(killed / "predictions.csv", "a") as file:
         file.write("1,2,written after the last state")
