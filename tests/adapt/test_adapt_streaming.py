@@ -57,9 +57,9 @@ def test_controls_grow_like_a_filter():
         if number == 15:
             for one in (together, alone):
                 one.grow(features=3, observation=Softmax(3))
-        x = x[: together.features]
-        label = int(y > 0) + (number > 20)
-        np.testing.assert_allclose(together.learn_each(x, label), [alone.learn(x, label)], rtol=1e-9)
+        features, label = x[: together.features], int(y > 0) + (number > 20)
+        found = together.learn_each(features, label)
+        np.testing.assert_allclose(found, [alone.learn(features, label)], rtol=1e-9)
 
 
 def test_the_last_label_is_predicted_by_past_transitions():
@@ -196,8 +196,11 @@ def test_the_mode_is_found_for_all_hypotheses_in_few_steps(monkeypatch):
         mean, variance = draws.normal(0, 4, 50), np.exp(draws.uniform(-6, 9, 50))
         found = logistic.posterior_mode(mean, variance, target)
         for m, v, mode in zip(mean, variance, found, strict=True):
-            wanted = brentq(lambda b, m=m, v=v: b - m - v * (target - expit(b)), m - v, m + v, xtol=1e-13)
-            assert mode == pytest.approx(wanted, abs=1e-8)
+
+            def excess(b, m=m, v=v, target=target):
+                return b - m - v * (target - expit(b))
+
+            assert mode == pytest.approx(brentq(excess, m - v, m + v, xtol=1e-13), abs=1e-8)
 
 
 # --- settings
