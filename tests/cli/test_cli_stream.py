@@ -20,7 +20,7 @@ from cli_tools import environment, szilard
 from rich.cells import cell_len
 
 from szilard import interrupts
-from szilard.adapt import OnlineClassifier
+from szilard.adapt import OnlineClassifier, OnlineRegressor
 from szilard.cli import output
 from szilard.data.column_warnings import ColumnWarning
 from szilard.run import lock
@@ -131,6 +131,53 @@ def test_python_continues_the_learner_of_a_folder(stream):
     assert set(rows) == {"(constant)", "x", "colour=red", "colour=blue"}
     first = table(folder / "run" / "predictions.csv")[0]["target"]
     assert rows["x"] * (1 if first == "no" else -1) > 0.5
+
+
+@pytest.mark.parametrize("target", ["up", "price"])
+def test_controls_are_learners_of_their_own(stream, tmp_path, target):
+    folder, _ = stream
+    options = ("--target", target, "--time", "when", "--ignore", "price" if target == "up" else "up")
+    assert szilard("stream", folder / "rows.csv", *options, "--out", tmp_path / "r", "-q").code == 0
+    predictors = json.loads((tmp_path / "r" / "result.json").read_text())["predictors"]
+    for control in predictors[2:]:
+        learner = (OnlineClassifier if target == "up" else OnlineRegressor)(control["method"])
+        losses, wrong = [], []
+        for line in table(folder / "rows.csv"):
+            if line["x"] and line["colour"] and line[target]:
+                x = {"x": float(line["x"]), "colour": line["colour"]}
+                y = line[target] if target == "up" else float(line[target])
+                guess = learner.predict_one(x)
+                learner.learn_one(x, y)
+                if np.isfinite(learner.log_probability_):
+                    losses.append(-learner.log_probability_)
+                    wrong.append(guess != y if target == "up" else (guess - y) ** 2)
+        assert control["nll"] == pytest.approx(np.mean(losses), rel=1e-9)
+        if target == "up":
+            assert control["accuracy"] == pytest.approx(1 - np.mean(wrong))
+        else:
+            assert control["rmse"] == pytest.approx(np.sqrt(np.mean(wrong)), rel=1e-9)
+
+
+def test_weights_of_a_number_are_in_its_units(tmp_path):
+    draws = random.Random(3)
+    data = tmp_path / "t.csv"
+    rows = [(draws.gauss(10, 4), draws.gauss(0, 1)) for _ in range(300)]
+    data.write_text(
+        "x,z,y\n" + "".join(f"{x},{z},{700 + 25 * x - 60 * z + draws.gauss(0, 20)}\n" for x, z in rows)
+    )
+    assert szilard("stream", data, "--target", "y", "--method", "vcl", "-o", tmp_path / "r", "-q").code == 0
+    found = {
+        line["feature"]: {key: float(value) for key, value in line.items() if key != "feature"}
+        for line in table(tmp_path / "r" / "weights.csv")
+    }
+    for name, slope in (("x", 25), ("z", -60)):
+        assert found[name]["mean"] / found[name]["scale"] == pytest.approx(slope, rel=0.1)
+        # Of least squares: noise / √N for a feature in units of its deviation.
+        assert found[name]["std"] == pytest.approx(20 / np.sqrt(300), rel=0.15)
+    constant = found["(constant)"]["mean"] - sum(
+        found[name]["mean"] * found[name]["center"] / found[name]["scale"] for name in ("x", "z")
+    )
+    assert constant == pytest.approx(700, rel=0.01)
 
 
 @pytest.mark.parametrize("columns", [80, None])
@@ -387,6 +434,8 @@ def test_other_peoples_files_stay(tmp_path):
         lambda state: state.update({"trace.end": np.zeros(10**4)}),
         lambda state: state.update({"persistence.counts": np.zeros((9, 9))}),
         lambda state: state.update({"plain": np.array("[]")}),
+        lambda state: state.update({"scaler.square": -1 - state["scaler.square"]}),
+        lambda state: state.update({"plain": np.array(str(state["plain"]).replace('["x", null], ', ""))}),
         lambda state: state.update({"stream.plain": np.array("[" * 10**4)}),
         lambda state: state.update({"stream.plain": np.array('{"version": 1}')}),
         lambda state: state.pop("scaler.mean"),

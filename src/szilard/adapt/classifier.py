@@ -110,6 +110,13 @@ class OnlineClassifier(ClassifierMixin, Learner):
         probabilities = self.predict_proba(X)
         return np.asarray(self.classes_[probabilities.argmax(1)])
 
+    def outputs(self) -> list[str]:
+        """Each class but the first that occurred: its log odds against that one."""
+        self._check_learned()
+        return [f"{label} against {self._labels_[0]}" for label in self._labels_[1:]] or [
+            f"not {self._labels_[0]}"
+        ]
+
     @property
     def classes_(self) -> np.ndarray:
         """The classes that occurred, sorted."""
@@ -145,7 +152,7 @@ class OnlineClassifier(ClassifierMixin, Learner):
         found = self.filter_.learn(self._input(values), number)
         # As long as there is one class, the filter compares it with one that has not occurred.
         self.log_probability_ = math.nan if new else 0.0 if len(self._labels_) == 1 else found
-        self.scaler_.learn(values)
+        self._seen(values)
 
     def _probabilities(self, values: np.ndarray) -> np.ndarray:
         """``[C]`` in the order of appearance."""

@@ -83,6 +83,15 @@ class Filter:
         branches, belief = self._branched(x)
         return self.observation.predict(np.exp(branches.log_prior), self._project(belief, x), belief.extra)
 
+    def quantile(self, x: np.ndarray, level: float) -> float:
+        """The number below which the target of an input ``[D]`` is with the probability ``level``, between 0 and 1."""
+        if not 0 < level < 1:
+            raise SzilardError(f"level must be between 0 and 1, exclusive, not {level:g}")
+        branches, belief = self._branched(x)
+        return self.observation.quantile(
+            np.exp(branches.log_prior), self._project(belief, x), belief.extra, level
+        )
+
     def learn(self, x: np.ndarray, target: Any) -> float:
         """Learn a row.
 
@@ -93,6 +102,10 @@ class Filter:
         Returns:
             the log probability or density of the target before it was learned, in nats.
         """
+        if not np.isfinite(x).all():
+            raise SzilardError(
+                f"row {self.rows} has a feature that is not finite; fill it in or leave the row out"
+            )
         branches, belief = self._branched(x)
         projection = self._project(belief, x)
         seen = self.observation.see(projection, belief.extra, target)
@@ -123,6 +136,15 @@ class Filter:
             _check_size(self.belief.name, prior)
             self.belief = self.belief.enlarged(prior)
             self._ahead = None
+
+    def in_units(self, ratio: np.ndarray, shift: np.ndarray | None) -> None:
+        """Keep all predictions when the units of the features change; the prior is then one in the new units.
+
+        Args:
+            ratio: old feature = ratio · new feature + shift, ``[D]``.
+            shift: ``[D]``; the first feature must be the constant 1, whose ratio is 1. None: no shift.
+        """
+        self.belief, self._ahead = self.belief.in_units(ratio, shift), None
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each weight under the mixture, both ``[O, D]``.
@@ -183,9 +205,10 @@ class Filter:
                     f"are not finite, but this filter needs {list(shape)}; it is of another filter or damaged"
                 )
         belief = self.belief.changed(
-            mean=values["mean"], precision=values["precision"],
+            mean=values["mean"],
+            precision=values["precision"],
             extra={name: one for name, one in extra.items() if one is not None},
-        )  # fmt: skip
+        )
         rows, found, last = values["rows"], values["found"], values["last_change"]
         if (
             not belief.is_positive()

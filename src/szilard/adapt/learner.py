@@ -26,6 +26,7 @@ class Learner(BaseEstimator):
     Attributes:
         filter_: the :class:`~szilard.adapt.Filter`.
         scaler_: mean and deviation of each feature so far.
+        followers_: other filters on the same inputs, whose units change with those of ``filter_``.
         n_features_in_: number of features, if arrays were given.
     """
 
@@ -49,6 +50,7 @@ class Learner(BaseEstimator):
             belief=self.belief,
             prior_scale=self.prior_scale,
         )
+        self.followers_: list[Filter] = []
         self.scaler_ = Scaler()
         self.names_ = Features()
 
@@ -86,6 +88,16 @@ class Learner(BaseEstimator):
         scaled = self.scaler_(values) if self.standardise else np.where(np.isnan(values), 0.0, values)
         return np.append(1.0, scaled) if self.bias else scaled
 
+    def _seen(self, values: np.ndarray) -> None:
+        """Let means, deviations and units follow a row that was learned."""
+        self.scaler_.learn(values)
+        moved = self.scaler_.follow()
+        if moved is None or not self.standardise:
+            return
+        ratio, shift = (np.append(1.0, moved[0]), np.append(0.0, moved[1])) if self.bias else (moved[0], None)
+        for one in (self.filter_, *self.followers_):
+            one.in_units(ratio, shift)
+
     def _array(self, X: Any, *, reset: bool) -> np.ndarray:
         """A float array ``[N, D]``, checked as scikit-learn does; opens the columns at the first call."""
         if len(getattr(self, "names_", ())):
@@ -104,7 +116,10 @@ class Learner(BaseEstimator):
         check_is_fitted(self, "filter_")
 
     def weights(self) -> dict[str, list[tuple[float, float]]]:
-        """Mean and standard deviation of each weight by feature, one pair for each output; the bias is ``"bias"``."""
+        """Mean and standard deviation of each weight by feature, a pair for each of :meth:`outputs`, in present units.
+
+        The bias is ``"bias"``.
+        """
         self._check_learned()
         mean, std = self.filter_.weights()
         names = self.names_.names() or [str(name) for name in getattr(self, "feature_names_in_", ())]
@@ -114,6 +129,10 @@ class Learner(BaseEstimator):
             title: [(float(m), float(s)) for m, s in zip(mean[:, i], std[:, i], strict=True)]
             for i, title in enumerate(titles)
         }
+
+    def outputs(self) -> list[str]:
+        """What each output is, for people."""
+        raise NotImplementedError
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything that rows changed, as arrays that ``numpy.savez`` stores without pickling."""

@@ -27,7 +27,7 @@ PRESETS = {
     "vcl": Preset("never forgets: variational continual learning", lambda: (Temper(), NoChange())),
     "temper": Preset("forgets at one rate, 0.98", lambda: (Temper(0.98), Always())),
     "bf": Preset("Bayesian forgetting at one rate, 0.98", lambda: (TowardsPrior(0.98), Always())),
-    "vbs": Preset("variational beam search over changes", lambda: (Temper(0.01, 1e-3), Beam())),
+    "vbs": Preset("variational beam search over changes", lambda: (Temper(0.01, 0.1), Beam())),
     "bocd": Preset("Bayesian online change point detection", lambda: (Reset(), RunLength())),
 }
 """Filters by name."""

@@ -76,6 +76,18 @@ class OnlineRegressor(RegressorMixin, Learner):
             return 0.0, math.nan
         return self._moments(self._raw(x, learn=False))
 
+    def interval_one(self, x: Mapping[Any, Any], level: float = 0.9) -> tuple[float, float]:
+        """The central interval in which the target of a row is with the probability ``level``; NaN before there is one.
+
+        It is wider or narrower than the standard deviation suggests, because the mixture has heavy tails.
+        """
+        if not self._started() or self._scale_ is None:
+            return math.nan, math.nan
+        center, scale = self._scale_
+        x_ = self._input(self._raw(x, learn=False))
+        low, high = (self.filter_.quantile(x_, 0.5 + side * level / 2) for side in (-1, 1))
+        return center + scale * low, center + scale * high
+
     def partial_fit(self, X: Any, y: Any) -> Self:
         """Learn rows ``[N, D]`` and targets ``[N]`` in their order."""
         first = not self._started() or self._unlearned()
@@ -98,6 +110,10 @@ class OnlineRegressor(RegressorMixin, Learner):
         found = np.array([self._moments(row) for row in self._array(X, reset=False)])
         return (found[:, 0], found[:, 1]) if return_std else found[:, 0]
 
+    def outputs(self) -> list[str]:
+        """The target."""
+        return ["target"]
+
     def _open(self) -> None:
         if self.noise is not None and not (self.noise > 0 and math.isfinite(self.noise)):
             raise SzilardError(f"noise must be positive and finite, or None, not {self.noise:g}")
@@ -114,13 +130,13 @@ class OnlineRegressor(RegressorMixin, Learner):
     def _learn(self, values: np.ndarray, target: float) -> None:
         if self._scale_ is None:
             self._early_.append((values, target))
-            self.scaler_.learn(values)
+            self._seen(values)
             self._find_scale()
             return
         center, scale = self._scale_
         found = self.filter_.learn(self._input(values), (target - center) / scale)
         self.log_probability_ = found - math.log(scale)
-        self.scaler_.learn(values)
+        self._seen(values)
 
     def _find_scale(self) -> None:
         """Take center and scale from the first rows when there are enough, and learn these rows."""

@@ -10,7 +10,8 @@ from szilard.errors import SzilardError
 
 LIMIT = 10.0  #: standard deviations at which standardised values are cut
 _LEAST = 1e-9  # deviation relative to the mean below which a feature counts as constant
-_CUT_FROM = 30  # rows after which an outlier is cut before it enters mean and deviation
+_EARLY = 30  # rows with a varying feature after which its units change rarely
+_TOLERANCE = 0.05  # change of mean or deviation, in deviations, after which the units follow
 
 
 class Scaler:
@@ -20,28 +21,31 @@ class Scaler:
     are cut, in the result and after 30 rows also in mean and deviation, so that a broken sensor does not flatten all
     later values.
 
+    After 30 rows the units of a feature (``center``, ``scale``) follow its mean and deviation only when these have
+    changed by 5 % of the deviation, see :meth:`follow`.
+
     Args:
         features: D.
 
     Attributes:
         count: values seen of each feature, ``[D]``.
-        mean: of them.
+        varied: values seen since the feature varied.
+        mean: of all values.
         square: sum of squared deviations from the mean.
+        center: what is subtracted.
+        scale: what is divided by; 0: the feature has been constant.
         scaled: which features are standardised; 0/1 columns are not.
     """
 
     def __init__(self, features: int = 0) -> None:
-        self.count = np.zeros(features)
-        self.mean = np.zeros(features)
-        self.square = np.zeros(features)
+        self.count, self.varied, self.mean, self.square, self.center, self.scale = np.zeros((6, features))
         self.scaled = np.ones(features, dtype=bool)
 
     def grow(self, features: int, *, scaled: bool = True) -> None:
         """Add features up to this number."""
         more = features - len(self.count)
-        self.count, self.mean, self.square = (
-            np.append(values, np.zeros(more)) for values in (self.count, self.mean, self.square)
-        )
+        for name in ("count", "varied", "mean", "square", "center", "scale"):
+            setattr(self, name, np.append(getattr(self, name), np.zeros(more)))
         self.scaled = np.append(self.scaled, np.full(more, scaled))
 
     def std(self) -> np.ndarray:
@@ -51,40 +55,59 @@ class Scaler:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Standardised values ``[D]``; NaN stands for a missing one."""
-        std = self.std()
-        known = std > 0
         result = np.zeros(len(values))
-        np.divide(values - self.mean, std, out=result, where=known & self.scaled)
-        result[~self.scaled] = values[~self.scaled]
-        return np.clip(np.where(np.isnan(values), 0.0, result), -LIMIT, LIMIT)
+        np.divide(values - self.center, self.scale, out=result, where=(self.scale > 0) & self.scaled)
+        result = np.where(self.scaled, result, values)
+        return np.minimum(np.maximum(np.where(np.isnan(values), 0.0, result), -LIMIT), LIMIT)
 
     def learn(self, values: np.ndarray) -> None:
         """Add a row ``[D]`` to mean and deviation; NaN stands for a missing value."""
         present = ~np.isnan(values)
-        value = np.where(present, values, 0.0)
+        value = np.where(present, values, self.mean)
         std = self.std()
-        cut = (self.count >= _CUT_FROM) & (std > 0)
-        value = np.where(cut, np.clip(value, self.mean - LIMIT * std, self.mean + LIMIT * std), value)
+        cut = self.varied >= _EARLY
+        value = np.where(
+            cut, np.minimum(np.maximum(value, self.mean - LIMIT * std), self.mean + LIMIT * std), value
+        )
         self.count = self.count + present
-        step = np.where(present, value - self.mean, 0.0)
+        step = value - self.mean
         self.mean = self.mean + step / np.maximum(self.count, 1)
-        self.square = self.square + step * np.where(present, value - self.mean, 0.0)
+        self.square = self.square + step * (value - self.mean)
+
+    def follow(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Let the units follow mean and deviation where these have changed.
+
+        Returns:
+            ratio and shift of the units of each feature, both ``[D]``: old value = ratio · new value + shift. For
+            features that have just begun to vary they are 1 and 0, so that weights at the prior stay there. None if
+            nothing is to be carried to the new units.
+        """
+        std = self.std()
+        self.varied = self.varied + (std > 0)
+        moved = (np.abs(std - self.scale) > _TOLERANCE * self.scale) | (
+            np.abs(self.mean - self.center) > _TOLERANCE * self.scale
+        )
+        early = self.varied < _EARLY
+        moved = (moved | early) & (std > 0) & self.scaled
+        if not moved.any():
+            return None
+        carried = moved & ~early & (self.scale > 0)
+        ratio, shift = np.ones(len(std)), np.zeros(len(std))
+        np.divide(std, self.scale, out=ratio, where=carried)
+        np.divide(self.mean - self.center, self.scale, out=shift, where=carried)
+        self.center, self.scale = np.where(moved, self.mean, self.center), np.where(moved, std, self.scale)
+        return (ratio, shift) if carried.any() else None
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Its arrays."""
-        return {"count": self.count, "mean": self.mean, "square": self.square, "scaled": self.scaled}
+        return dict(vars(self))
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from these arrays; raises unless they have one length and are finite."""
-        arrays = {name: np.array(state.get(name, np.nan)) for name in self.state_dict()}
+        arrays = {name: np.array(state.get(name, np.nan)) for name in vars(self)}
         lengths = {array.shape for array in arrays.values()}
-        if (
-            len(lengths) != 1
-            or len(next(iter(lengths))) != 1
-            or not all(np.isfinite(array).all() for array in arrays.values())
-        ):
+        finite = all(np.isfinite(array).all() for array in arrays.values())
+        if len(lengths) != 1 or len(next(iter(lengths))) != 1 or not finite:
             raise SzilardError("the state of the features' means and deviations is damaged")
-        self.count, self.mean, self.square = (
-            arrays[name].astype(float) for name in ("count", "mean", "square")
-        )
-        self.scaled = arrays["scaled"].astype(bool)
+        for name, array in arrays.items():
+            setattr(self, name, array.astype(bool if name == "scaled" else float))

@@ -160,6 +160,16 @@ class Belief(ABC):
     def enlarged(self, prior: WeightPrior) -> Self:
         """The belief with further outputs or features, which start at the larger prior."""
 
+    @abstractmethod
+    def in_units(self, ratio: np.ndarray, shift: np.ndarray | None) -> Self:
+        """The same belief about the outputs, for inputs in other units.
+
+        Args:
+            ratio: old input = ratio · new input + shift, ``[D]``.
+            shift: ``[D]``, taken up by the first feature, which must be the constant 1 (its own shift is not read);
+                None: there is none.
+        """
+
     def inputs(self) -> int:
         """D."""
         return int(self.prior.mean.shape[1])

@@ -55,6 +55,15 @@ class Diagonal(Belief):
     def variances(self) -> np.ndarray:
         return 1.0 / self.precision
 
+    def in_units(self, ratio: np.ndarray, shift: np.ndarray | None) -> Self:
+        count, outputs, inputs = len(self), self.outputs(), self.inputs()
+        mean = self.mean.reshape(count, outputs, inputs)
+        if shift is not None:
+            mean = mean.copy()
+            mean[:, :, 0] += mean[:, :, 1:] @ shift[1:]
+        precision = self.precision.reshape(count, outputs, inputs) / ratio**2
+        return self.changed(mean=(mean * ratio).reshape(count, -1), precision=precision.reshape(count, -1))
+
     def is_positive(self) -> bool:
         return bool((self.precision > 0).all()) and self._extra_is_positive()
 

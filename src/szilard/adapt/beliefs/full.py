@@ -52,8 +52,24 @@ class Full(Belief):
     def variances(self) -> np.ndarray:
         return np.linalg.inv(self.precision).diagonal(axis1=1, axis2=2).copy()
 
+    def in_units(self, ratio: np.ndarray, shift: np.ndarray | None) -> Self:
+        count, outputs, inputs = len(self), self.outputs(), self.inputs()
+        back = np.diag(1 / ratio)  # from new weights to old ones
+        if shift is not None:
+            back[0, 1:] = -shift[1:] / ratio[1:]
+        forth = np.linalg.inv(back)
+        mean = self.mean.reshape(count, outputs, inputs) @ forth.T
+        precision = self.precision.reshape(count, outputs, inputs, outputs, inputs)
+        moved = np.einsum("ia,kpiqj,jb->kpaqb", back, precision, back, optimize=True).reshape(
+            self.precision.shape
+        )
+        moved = 0.5 * (moved + moved.swapaxes(1, 2))
+        return self.changed(mean=mean.reshape(count, -1), precision=moved)
+
     def is_positive(self) -> bool:
-        if not np.allclose(self.precision, self.precision.swapaxes(1, 2), rtol=1e-6, atol=0):
+        size = np.sqrt(np.abs(self.precision.diagonal(axis1=1, axis2=2)))
+        odd = np.abs(self.precision - self.precision.swapaxes(1, 2))
+        if not (odd <= 1e-6 * size[:, :, None] * size[:, None, :]).all():
             return False
         try:
             np.linalg.cholesky(self.precision)

@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.special import ndtr
 
 from szilard.adapt.beliefs import Projection
-from szilard.adapt.observations.observation import Observation, Seen, mixed_moments
+from szilard.adapt.observations import mixtures
+from szilard.adapt.observations.observation import Observation, Seen
 from szilard.errors import SzilardError
 
 
@@ -36,4 +38,12 @@ class Linear(Observation):
     def predict(
         self, weights: np.ndarray, projection: Projection, extra: Mapping[str, np.ndarray]
     ) -> np.ndarray:
-        return mixed_moments(weights, projection.mean[:, 0], self.noise**2 + projection.covariance[:, 0, 0])
+        return mixtures.moments(
+            weights, projection.mean[:, 0], self.noise**2 + projection.covariance[:, 0, 0]
+        )
+
+    def quantile(
+        self, weights: np.ndarray, projection: Projection, extra: Mapping[str, np.ndarray], level: float
+    ) -> float:
+        scale = np.sqrt(self.noise**2 + projection.covariance[:, 0, 0])
+        return mixtures.quantile(weights, projection.mean[:, 0], scale, ndtr, level)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.special import expit, log_expit
+from scipy.special import expit, log_expit, wrightomega
 
 from szilard.adapt.beliefs import Projection
 from szilard.adapt.observations.observation import Observation, Seen
 
-_STEPS = 60  # of a bracketed Newton iteration, which needs about five
-_TOLERANCE = 1e-12  # of the mode, relative to its bracket
+_LEAST = 1e-300
+_STEPS = 60  # of a bracketed Newton iteration, which needs about four
+_TOLERANCE = 1e-13  # of the mode, relative to its terms
 
 
 class Logistic(Observation):
@@ -27,9 +28,9 @@ class Logistic(Observation):
         mean, variance = projection.mean[:, 0], projection.covariance[:, 0, 0]
         logit = mean / np.sqrt(1 + np.pi / 8 * variance)
         evidence = log_expit(logit if target else -logit)
-        probability = expit(posterior_mode(mean, variance, target))
-        curvature = probability * (1 - probability)
-        return Seen(evidence, (target - probability)[:, None], curvature[:, None, None])
+        sign = 1.0 if target else -1.0
+        other = expit(-sign * posterior_mode(mean, variance, target))  # probability of the other class
+        return Seen(evidence, (sign * other)[:, None], (other * (1 - other))[:, None, None])
 
     def predict(
         self, weights: np.ndarray, projection: Projection, extra: Mapping[str, np.ndarray]
@@ -43,21 +44,22 @@ class Logistic(Observation):
 def posterior_mode(mean: np.ndarray, variance: np.ndarray, target: int) -> np.ndarray:
     """The maximum of ln s(±b) - (b - mean)² / (2 variance), ``[K]``.
 
-    Newton's method alone diverges for large variances. The mode lies between the mean and one variance from it, so
-    that steps that leave the bracket are replaced by bisection.
+    With t = -b for target 1 and t = b for target 0 the gradient vanishes where t + variance · s(t) = c. Newton's method
+    starts at a lower bound, the larger of the solutions for s(t) = exp(t), by Wright's omega function, and s(t) = 1. It
+    diverges elsewhere for large variances. Steps that leave the bracket are replaced by bisection.
     """
-    low = mean - variance * (1 - target)
-    high = mean + variance * target
-    mode = mean
+    sign = -1.0 if target else 1.0
+    wanted = sign * mean
+    omega = wrightomega(wanted + np.log(np.maximum(variance, _LEAST)))
+    low = np.maximum(wanted - omega, wanted - variance)
+    high, place = wanted, low
     for _ in range(_STEPS):
-        probability = expit(mode)
-        excess = mode - mean - variance * (target - probability)
-        found = np.abs(excess) <= _TOLERANCE * (1 + np.abs(mode))
-        if found.all():
+        probability = expit(place)
+        excess = place + variance * probability - wanted
+        if (np.abs(excess) <= _TOLERANCE * (1 + np.abs(place) + np.abs(wanted))).all():
             break
         below = excess < 0
-        low, high = np.where(below, mode, low), np.where(below, high, mode)
-        step = mode - excess / (1 + variance * probability * (1 - probability))
-        inside = (step > low) & (step < high)
-        mode = np.where(found, mode, np.where(inside, step, 0.5 * (low + high)))  # a mode that is found stays
-    return mode
+        low, high = np.where(below, place, low), np.where(below, high, place)
+        step = place - excess / (1 + variance * probability * (1 - probability))
+        place = np.where((step >= low) & (step <= high), step, 0.5 * (low + high))
+    return sign * place

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from szilard.adapt.beliefs import Projection
+from szilard.errors import SzilardError
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,15 @@ class Observation(ABC):
             extra: what they remember.
         """
 
+    def quantile(
+        self, weights: np.ndarray, projection: Projection, extra: Mapping[str, np.ndarray], level: float
+    ) -> float:
+        """The number below which the mixture has the probability ``level`` (targets that are numbers).
 
-def mixed_moments(weights: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Mean and variance of a mixture, ``[2]``, from those of its K parts."""
-    center = float(weights @ mean)
-    return np.array([center, float(weights @ (variance + (mean - center) ** 2))])
+        Args:
+            weights: probabilities of the hypotheses, ``[K]``.
+            projection: their outputs.
+            extra: what they remember.
+            level: between 0 and 1, exclusive.
+        """
+        raise SzilardError(f"a {self.name} target is a class and has no quantiles")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import gammaln, stdtr
 
 from szilard.adapt.beliefs import Projection
-from szilard.adapt.observations.observation import Observation, Seen, mixed_moments
+from szilard.adapt.observations import mixtures
+from szilard.adapt.observations.observation import Observation, Seen
 from szilard.errors import SzilardError
 
 _LEAST = 1.05  # shape for which a variance is given: that of a Student's t with 2.1 degrees of freedom
@@ -55,4 +56,13 @@ class UnknownNoise(Observation):
         """Mean and variance; below 2.1 degrees of freedom, where there is hardly a variance, that of 2.1."""
         shape, scale = extra["noise"].T
         variance = scale * (1 + projection.covariance[:, 0, 0]) / (np.maximum(shape, _LEAST) - 1)
-        return mixed_moments(weights, projection.mean[:, 0], variance)
+        return mixtures.moments(weights, projection.mean[:, 0], variance)
+
+    def quantile(
+        self, weights: np.ndarray, projection: Projection, extra: Mapping[str, np.ndarray], level: float
+    ) -> float:
+        shape, scale = extra["noise"].T
+        spread = np.sqrt(scale / shape * (1 + projection.covariance[:, 0, 0]))
+        return mixtures.quantile(
+            weights, projection.mean[:, 0], spread, lambda values: stdtr(2 * shape, values), level
+        )

@@ -70,10 +70,11 @@ class ClassContest(Contest):
             if known > 1 and len(self.names) > 1:
                 logs[1], wrong[1] = np.log(self._copy.predict()[number]), copied != number
                 wrong[2:] = [best(one) != number for one in others]
-        self.learner._learn(self._values, target)
+        self.learner._number(target)  # a new class joins, for the controls, too
         self._follow()
-        self._copy.learn(number)
         found = None if self._controls is None else self._controls.learn_each(self._x, number)
+        self.learner._learn(self._values, target)  # last, because the units of features follow the row
+        self._copy.learn(number)
         if known > 1 and number < known:
             logs[0] = self.learner.log_probability_
             if found is not None:
@@ -85,7 +86,7 @@ class ClassContest(Contest):
         return {**self.learner.state_dict(), **self._state_of_controls(), **copied}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        self.learner.load_state_dict(state)
+        self._load_learner(state)
         if not all(isinstance(label, str) for label in self.labels) or len(set(self.labels)) < len(
             self.labels
         ):

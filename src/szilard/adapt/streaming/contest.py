@@ -95,6 +95,15 @@ class Contest(ABC):
             )  # fmt: skip
         else:
             self._controls.grow(features=filter_.features, observation=filter_.observation)
+        self.learner.followers_ = [self._controls]
+
+    def _load_learner(self, state: Mapping[str, np.ndarray]) -> None:
+        self.learner.load_state_dict(state)
+        scaler = self.learner.scaler_
+        if len(self.learner.names_) != len(scaler.count) or hasattr(self.learner, "n_features_in_"):
+            raise ValueError("features")
+        if (scaler.square < 0).any() or (scaler.count < 0).any() or (scaler.scale < 0).any():
+            raise ValueError("deviations")
 
     def _state_of_controls(self) -> dict[str, np.ndarray]:
         if self._controls is None:

@@ -53,7 +53,10 @@ class NumberContest(Contest):
         scale = self.learner._scale_
         early = [*self.learner._early_, (self._values, target)] if scale is None else []
         others = [] if self._controls is None or scale is None else self._controls.predict_each(self._x)
-        self.learner._learn(self._values, target)
+        if self._controls is not None and scale is not None:
+            center, width = scale
+            logs[2:] = self._controls.learn_each(self._x, (target - center) / width) - math.log(width)
+        self.learner._learn(self._values, target)  # last, because the units of features follow the row
         if scale is None:
             if self.learner._scale_ is not None:
                 self._start(early)
@@ -64,7 +67,6 @@ class NumberContest(Contest):
             logs[1], errors[1] = self._copy.log_density(target), self._copy.moments()[0] - target
         if self._controls is not None:
             errors[2:] = [center + width * float(mean) - target for mean, _ in others]
-            logs[2:] = self._controls.learn_each(self._x, (target - center) / width) - math.log(width)
         self._copy.learn(target)
         return logs, errors
 
@@ -85,7 +87,7 @@ class NumberContest(Contest):
         return {**self.learner.state_dict(), **self._state_of_controls(), **copied}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        self.learner.load_state_dict(state)
+        self._load_learner(state)
         self._load_controls(state)
         self._copy.load_state_dict(part(state, "persistence."))
         if (self.learner._scale_ is not None) != math.isfinite(self._copy.rate):

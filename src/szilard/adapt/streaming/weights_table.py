@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from szilard import spreadsheet
@@ -9,34 +11,37 @@ from szilard.adapt.classifier import OnlineClassifier
 from szilard.adapt.regressor import OnlineRegressor
 
 _LEAST = 1.05  # shape of the noise for which a variance is given, as in UnknownNoise
+CONSTANT = "(constant)"
 
 
 def of(learner: OnlineClassifier | OnlineRegressor) -> str:
     """The content of ``weights.csv``.
 
-    Features are in units of their standard deviation. For classes a weight is the change of the log odds of ``class``
-    against the first class; for numbers it is in the target's units.
+    A weight multiplies (feature - center) / scale; a scale of 0 is that of a feature that was constant. For classes it
+    is the change of the log odds of ``class`` against the first class; for numbers it is in the target's units.
     """
-    names = ["(constant)"] * learner.bias + learner.names_.names()
+    scaler = learner.scaler_
+    units: list[tuple[str, Any, Any]] = [(CONSTANT, 0.0, 1.0)]
+    for name, center, scale, scaled in zip(
+        learner.names_.names(), scaler.center, scaler.scale, scaler.scaled, strict=True
+    ):
+        units.append((name, center, scale) if scaled else (name, 0.0, 1.0))
     if isinstance(learner, OnlineClassifier):
         mean, std = learner.filter_.weights()
-        rows = [
-            (name, label, mean[o, i], std[o, i])
+        columns = "feature,class,mean,std,center,scale"
+        rows: list[tuple[Any, ...]] = [
+            (name, str(label), mean[o, i], std[o, i], center, scale)
             for o, label in enumerate(learner._labels_[1:])
-            for i, name in enumerate(names)
-        ]
-        columns = "feature,class,mean,std"
-        lines = [
-            f"{spreadsheet.cell(n)},{spreadsheet.cell(str(c))},{_shown(m)},{_shown(s)}" for n, c, m, s in rows
+            for i, (name, center, scale) in enumerate(units)
         ]
     else:
-        means, stds = _in_units(learner)
-        columns = "feature,mean,std"
-        lines = [
-            f"{spreadsheet.cell(n)},{_shown(m)},{_shown(s)}"
-            for n, m, s in zip(names, means, stds, strict=True)
+        columns = "feature,mean,std,center,scale"
+        found = _in_units(learner)
+        rows = [
+            (name, m, s, center, scale)
+            for (name, center, scale), m, s in zip(units, *found, strict=bool(found[0]))
         ]
-    return "\n".join([columns, *lines]) + "\n"
+    return "\n".join([columns, *(",".join(map(_cell, row)) for row in rows)]) + "\n"
 
 
 def _in_units(learner: OnlineRegressor) -> tuple[list[float], list[float]]:
@@ -55,5 +60,5 @@ def _in_units(learner: OnlineRegressor) -> tuple[list[float], list[float]]:
     return mean.tolist(), (scale * np.sqrt(variance)).tolist()
 
 
-def _shown(value: float) -> str:
-    return f"{value:.8g}"
+def _cell(value: Any) -> str:
+    return spreadsheet.cell(value) if isinstance(value, str) else f"{value:.8g}"
