@@ -119,7 +119,10 @@ def _state(
     trace: StreamTrace, name: str, y: np.ndarray, title: str, caption: str, *, log: bool = False
 ) -> Plot:
     def paint(axes: Any) -> None:
+        from matplotlib.ticker import FuncFormatter
+
         line(axes, 0, trace.end, y)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         if log and y.min() > 0 and y.max() / y.min() > 20:
             log_scale(axes)
         _rows_axis(axes, trace)

@@ -22,8 +22,8 @@ _TITLES = {
     "temper": "always temper",
     "bf": "Bayesian forgetting",
     "vcl": "VCL, never forgets",
-    "vbs": "VBS",
-    "bocd": "BOCD",
+    "vbs": "VBS, forgets at changes",
+    "bocd": "BOCD, resets at changes",
 }
 
 

@@ -110,7 +110,7 @@ class Growing:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK | _BINARY, 0o666)
         except OSError as error:
             raise atomic.refusal(path, error) from error
-        self._file = os.fdopen(handle, "r+b")
+        self._file = os.fdopen(handle, "r+b", buffering=0)
         found = os.fstat(handle).st_size
         if found < size:
             self._file.close()
@@ -139,8 +139,9 @@ class Growing:
         self._file.close()
 
     def _write(self, content: bytes) -> None:
-        self._file.write(content)
-        self._file.flush()
+        rest = memoryview(content)
+        while rest:
+            rest = rest[self._file.write(rest) or 0 :]
         os.fsync(self._file.fileno())
 
     def _do(self, what: object) -> None:

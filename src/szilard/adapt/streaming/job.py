@@ -175,7 +175,7 @@ def _open(
         place = _place(folder, data, plain[1], rows)
     rows.check(strict=chosen.strict, after=place.after)
     capacity.check(stream.contest, rows, stream.classes)
-    if known is not None and not place.done:
+    if known is not None and stream.row and not place.done:  # a later file
         layout.strangers(table, known, chosen)
         _tell_of_new_classes(rows, stream)
     return stream, rows, place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from szilard.adapt.streaming import result as results
 from szilard.adapt.streaming.contest import PERSISTENCE
@@ -86,19 +87,16 @@ def _summary(result: Result) -> str:
     if "nll" not in main:
         return results.counted(result)
     copy = next((one for one in result.predictors if one["method"] == PERSISTENCE), None)
-    key, what, show = (
-        ("rmse", "an RMSE", figure) if result.of_numbers else ("accuracy", "an accuracy", percent)
-    )
-    parts = [
-        f"{what} of {show(main[key])}" + (f" against {show(copy[key])}" if copy else ""),
-        f"an NLL of {figure(main['nll'])}" + (f" against {figure(copy['nll'])} nats" if copy else " nats"),
-    ]
-    beside = (
-        f"Compared with copying the last {'number' if result.of_numbers else 'label'}, the "
-        if copy
-        else "The "
-    )
-    return f"{beside}{main['name']} has {parts[0]} and {parts[1]}. {results.counted(result)}"
+    key, what, show = ("rmse", "RMSE", figure) if result.of_numbers else ("accuracy", "accuracy", percent)
+
+    def told(one: dict[str, Any]) -> str:
+        return f"{what} {show(one[key])}, NLL {figure(one['nll'])} nats"
+
+    name = str(main["name"])
+    said = f"{name[0].upper()}{name[1:]}: {told(main)}. "
+    if copy is not None:
+        said += f"Copying the last {'number' if result.of_numbers else 'label'}: {told(copy)}. "
+    return said + results.counted(result)
 
 
 def _facts(result: Result) -> list[tuple[str, str]]:
