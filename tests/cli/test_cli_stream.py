@@ -433,6 +433,8 @@ def test_other_peoples_files_stay(tmp_path):
         lambda state: state.update({"scores.sums": state["scores.sums"][:1]}),
         lambda state: state.update({"scores.count": np.array(10**9)}),
         lambda state: state.update({"trace.end": np.zeros(10**4)}),
+        lambda state: state.update({"trace.width": state["trace.width"] * np.nan}),
+        lambda state: state.update({"plain": np.array("[" * 10**4)}),
         lambda state: state.update({"persistence.counts": np.zeros((9, 9))}),
         lambda state: state.update({"plain": np.array("[]")}),
         lambda state: state.update({"scaler.square": -1 - state["scaler.square"]}),

@@ -206,7 +206,15 @@ def _damage(folder: StreamFolder) -> Iterator[None]:
         yield
     except SzilardError as error:
         raise SzilardError(f"{folder.belief} cannot be continued: {error}; {advice}") from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise SzilardError(f"{folder.belief} is damaged, or was changed; {advice}") from error
 
 

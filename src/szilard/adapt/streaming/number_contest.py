@@ -90,5 +90,11 @@ class NumberContest(Contest):
         self._load_learner(state)
         self._load_controls(state)
         self._copy.load_state_dict(part(state, "persistence."))
-        if (self.learner._scale_ is not None) != math.isfinite(self._copy.rate):
+        if (self.learner._scale_ is not None) != math.isfinite(self._copy.scale):
             raise ValueError("differences")
+        center, scale = self.learner._scale_ or (0.0, 1.0)
+        if not (math.isfinite(center) and math.isfinite(scale) and scale > 0):
+            raise ValueError("scale")
+        for values, target in self.learner._early_:
+            if values.ndim != 1 or len(values) > len(self.learner.scaler_.count) or not math.isfinite(target):
+                raise ValueError("first rows")

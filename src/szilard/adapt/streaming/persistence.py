@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import gammaln
 
 _SMOOTHING = 0.5  # of a transition that has not been seen (Krichevsky and Trofimov 1981)
+_HUGE = 1e100  # no difference of targets in units of their scale is this large
 _LEAST = 1.05  # shape of the noise for which a variance is given, as in UnknownNoise
 
 
@@ -50,7 +51,8 @@ class LastLabel:
     def load_state_dict(self, state: dict[str, np.ndarray], classes: int) -> None:
         """Continue; raises ValueError if the arrays do not fit the number of classes."""
         counts, last = state["counts"].astype(float), int(state["last"])
-        if counts.shape != (classes, classes) or not (counts >= 0).all() or not -1 <= last < max(classes, 1):
+        fits = counts.shape == (classes, classes) and -1 <= last < max(classes, 1)
+        if not fits or not ((counts >= 0) & np.isfinite(counts)).all():
             raise ValueError("transitions")
         self.counts, self.last = counts, last
 
@@ -63,46 +65,58 @@ class LastNumber:
 
     Attributes:
         last: the last target; NaN before the first.
-        shape, rate: of the inverse gamma distribution of the variance.
+        scale: of the target; NaN before it is known.
+        shape, rate: of the inverse gamma distribution of the variance, in units of the scale.
     """
 
     def __init__(self) -> None:
         self.last = math.nan
-        self.shape, self.rate = 0.5, math.nan
+        self.scale = math.nan
+        self.shape, self.rate = 0.5, 0.5
 
     def start(self, targets: list[float], scale: float) -> None:
         """Take the first targets and the target's scale."""
-        self.rate = 0.5 * scale**2
+        self.scale = scale
         for target in targets:
             self.learn(target)
 
     def moments(self) -> tuple[float, float]:
         """Mean and standard deviation."""
-        return self.last, math.sqrt(self.rate / (max(self.shape, _LEAST) - 1))
+        return self.last, self.scale * math.sqrt(self.rate / (max(self.shape, _LEAST) - 1))
 
     def log_density(self, target: float) -> float:
         """Of the next target, in nats."""
-        surprise = (target - self.last) ** 2 / (2 * self.rate)
+        step = (target - self.last) / self.scale
+        surprise = step * step / (2 * self.rate)
         return float(
             gammaln(self.shape + 0.5)
             - gammaln(self.shape)
             - 0.5 * math.log(2 * math.pi * self.rate)
             - (self.shape + 0.5) * math.log1p(surprise)
+            - math.log(self.scale)
         )
 
     def learn(self, target: float) -> None:
         """Learn the next target."""
         if math.isfinite(self.last):
             self.shape += 0.5
-            self.rate += 0.5 * (target - self.last) ** 2
+            step = (target - self.last) / self.scale
+            self.rate += 0.5 * step * step
         self.last = target
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        return {"numbers": np.array([self.last, self.shape, self.rate])}
+        return {"numbers": np.array([self.last, self.scale, self.shape, self.rate])}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue; raises ValueError if the array is damaged."""
-        last, shape, rate = state["numbers"].astype(float).tolist()
-        if not shape >= 0.5 or (math.isfinite(rate) and not rate > 0) or math.isinf(last):
+        last, scale, shape, rate = state["numbers"].astype(float).tolist()
+        known = math.isfinite(scale)
+        if (
+            not (0.5 <= shape < math.inf and 0 < rate < _HUGE)
+            or (known and not scale > 0)
+            or math.isinf(scale)
+        ):
             raise ValueError("differences")
-        self.last, self.shape, self.rate = last, shape, rate
+        if known != math.isfinite(last) or (known and not abs(last) < _HUGE * scale):
+            raise ValueError("differences")
+        self.last, self.scale, self.shape, self.rate = last, scale, shape, rate

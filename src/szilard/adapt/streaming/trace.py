@@ -84,5 +84,7 @@ class Trace:
             raise ValueError("trace")
         if held.shape != (3, self.predictors) or held.dtype != float:
             raise ValueError("trace")
+        if not all(np.isfinite(one).all() for one in (held, *(state[name] for name in wanted))):
+            raise ValueError("trace")
         self.blocks = {name: list(state[name]) for name in wanted}
         self._scored, self._nll, self._square = float(held[0, 0]), held[1], held[2]
