@@ -1,5 +1,5 @@
 """Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md, docs/faults.md,
-docs/any_network.md, docs/any_training.md, docs/one_pass.md, docs/moments.md and docs/topology.md from
+docs/any_network.md, docs/any_training.md, docs/one_pass.md, docs/moments.md, docs/topology.md and docs/streams.md from
 benchmarks/results/.
 
     python benchmarks/render.py
@@ -43,6 +43,7 @@ PAGES = (
             "one_pass.md",
             "moments.md",
             "topology.md",
+            "streams.md",
         )
     ),
 )
