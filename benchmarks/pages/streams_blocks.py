@@ -8,7 +8,7 @@ from typing import Any
 from common import machine
 from pages import results
 from pages.results import NotMeasured, lines, markdown
-from streaming import stream_figures
+from streaming import river_peers, stream_figures
 
 
 def section() -> dict[str, Any]:
@@ -45,6 +45,21 @@ def table(columns: tuple[str, ...], body: list[list[str]]) -> str:
     return markdown(columns, body)
 
 
+def labels() -> str:
+    """Methods on labels, and which classifiers of river are missing."""
+    rows = section()["rows"]
+    text = table(stream_figures.LABEL_COLUMNS, stream_figures.label_body(rows))
+    streams_of = {name: {row.get("stream") for row in rows if row["name"] == f"river, {name}"}
+                  for name in river_peers.CLASSIFIERS}  # fmt: skip
+    missing = [
+        f"{name} ({title})"
+        for name, streams in streams_of.items()
+        for stream, title in stream_figures.STREAMS.items()
+        if stream not in streams
+    ]
+    return f"{text}\n\nNot measured, of river: {', '.join(missing)}." if missing else text
+
+
 def figures() -> str:
     """The keys of the last line."""
     return results.figures(stream_figures.figures(section()["rows"]))
@@ -56,9 +71,7 @@ BLOCKS = {
     "streams-log-odds": lambda: table(
         stream_figures.LOG_ODDS_COLUMNS, stream_figures.log_odds_body(section()["rows"])
     ),
-    "streams-labels": lambda: table(
-        stream_figures.LABEL_COLUMNS, stream_figures.label_body(section()["rows"])
-    ),
+    "streams-labels": labels,
     "streams-rates": lambda: table(stream_figures.RATE_COLUMNS, stream_figures.rate_body(section()["rows"])),
     "streams-resets": lambda: table(
         stream_figures.RESET_COLUMNS, stream_figures.reset_body(section()["rows"])
