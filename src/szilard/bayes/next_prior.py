@@ -40,9 +40,7 @@ def posterior_values(network: nn.Module) -> dict[str, Values]:
 
     Entries outside a support are not known. Weights without σ are left out.
     """
-    return {
-        name: _values(weight) for name, weight in weights(network).items() if weight.log_std is not None
-    }
+    return {name: _values(weight) for name, weight in weights(network).items() if weight.log_std is not None}
 
 
 @torch.no_grad()
@@ -67,13 +65,17 @@ def set_source_prior(
             values that are not finite.
     """
     if not (0 < widen < math.inf):
-        raise SzilardError(f"widen multiplies the σ of a prior and must be a number above zero, not {widen!r}")
+        raise SzilardError(
+            f"widen multiplies the σ of a prior and must be a number above zero, not {widen!r}"
+        )
     gaussian = {name: weight for name, weight in weights(network).items() if weight.log_std is not None}
     if not gaussian:
         raise SzilardError(
             "the network has no Gaussian weight, so it takes no prior; convert it with szilard.bayesianize"
         )
-    unknown = [Unknown(name, why) for name, weight in gaussian.items() if (why := _misfit(weight, source.get(name)))]
+    unknown = [
+        Unknown(name, why) for name, weight in gaussian.items() if (why := _misfit(weight, source.get(name)))
+    ]
     if len(unknown) == len(gaussian):
         raise SzilardError(
             f"no weight of the prior fits the network: {unknown[0].name or 'its weight'} {unknown[0].why}; name a "
@@ -124,7 +126,9 @@ def start_at_prior(network: nn.Module) -> None:
 def _values(weight: Weight) -> Values:
     assert weight.log_std is not None  # of a Gaussian weight
     support, mean, log_std = weight.support, weight.mean.detach(), weight.log_std.detach()
-    return Values(support.scatter(mean), support.scatter(log_std), None if support.is_full else support.mask())
+    return Values(
+        support.scatter(mean), support.scatter(log_std), None if support.is_full else support.mask()
+    )
 
 
 def _misfit(weight: Weight, values: Values | None) -> str:

@@ -132,6 +132,8 @@ def _checked(mean: Tensor, log_std: Tensor, known: Tensor | None) -> tuple[Tenso
     mean = torch.where(known, mean.detach(), 0.0).contiguous()
     log_std = torch.where(known, log_std.detach().to(mean), 0.0).contiguous()
     if not bool(torch.isfinite(mean).all() and torch.isfinite(log_std).all()):
-        raise SzilardError("a mean or ln σ of a prior is NaN or infinite; give finite values, and mark the others as "
-                           "not known")
+        raise SzilardError(
+            "a mean or ln σ of a prior is NaN or infinite; give finite values, and mark the others as "
+            "not known"
+        )
     return mean, log_std, known.contiguous()
