@@ -158,13 +158,23 @@ def _source(prior: str | Path | Source, spec: str | None, out: Path | None, *, r
         kept = None if out is None or not resume else RunFolder(out.expanduser()).prior
         gone = not Path(prior).expanduser().exists()
         found = priors.load(kept) if gone and kept is not None and kept.is_file() else priors.read(prior)
-    known = found.about.network_spec
-    if spec is not None and known is not None and trust.absolute_network(spec) != known:
+    if spec is not None:
+        check_network(found, spec)
+    return found
+
+
+def check_network(prior: Source, spec: str) -> None:
+    """Raise unless a network is built as that of a prior was.
+
+    Raises:
+        SzilardError: the prior is of another network.
+    """
+    known = prior.about.network_spec
+    if known is not None and trust.absolute_network(spec) != known:
         raise SzilardError(
-            f"the prior ({found.label}) is of the network {printable(known)}, and this run has {printable(spec)}; "
+            f"the prior ({prior.label}) is of the network {printable(known)}, and this run has {printable(spec)}; "
             "train the same network"
         )
-    return found
 
 
 def _refuse_files(**given: Any) -> None:

@@ -39,13 +39,31 @@ if TYPE_CHECKING:
 _SHOWN = 4  # weights in a message
 
 
+def takes(method: Method) -> bool:
+    """Whether a method can take a prior from a run: its weights are Gaussian, with a Gaussian prior."""
+    return isinstance(method, SSVI | MeanField)
+
+
+def check_processes(fabric: Fabric) -> None:
+    """Raise if there are several processes.
+
+    Raises:
+        SzilardError: there are.
+    """
+    if fabric.world_size > 1:
+        raise SzilardError(
+            f"a prior from a run is chosen in one process, and this run has {fabric.world_size}; start it without "
+            "torchrun, on one device"
+        )
+
+
 def check_method(method: Method) -> None:
     """Raise unless a method can take a prior from a run.
 
     Raises:
         SzilardError: its weights are not Gaussian with a prior.
     """
-    if not isinstance(method, SSVI | MeanField):
+    if not takes(method):
         raise SzilardError(
             f"{method.name} takes no prior from a run, because its weights are not Gaussian with a Gaussian prior; use "
             "the method ssvi or mean-field"
@@ -105,11 +123,7 @@ class Training:
         Raises:
             SzilardError: several processes; a method without a prior; a source of another network; ...
         """
-        if self.fabric.world_size > 1:
-            raise SzilardError(
-                f"a prior from a run is chosen in one process, and this run has {self.fabric.world_size}; start it "
-                "without torchrun, on one device"
-            )
+        check_processes(self.fabric)
         check_method(self.method)
         files = self._files(self.method.name)
         with ExitStack() as stack:
