@@ -29,11 +29,11 @@ def show(run: Path, *, wide: bool = False) -> None:
     """Print the held-out NLL of every way to use the prior, best first, for each method that has one."""
     for name, told in of_run(run).items():
         ranked = sorted(told["nll"].items(), key=lambda pair: pair[1])
-        chosen = (told["chosen"], told["fine_tuning"])
+        use = {told["fine_tuning"]: "control", told["without"]: "control", told["chosen"]: "run"}
         columns = [
             Column(["trained"], [printable(way, LETTERS) for way, _ in ranked], right=False),
             Column(["held-out NLL ↓", "nats"], [f"{value:.3f}" for _, value in ranked]),
-            Column(["chosen"], ["yes" if way in chosen else "" for way, _ in ranked], right=False),
+            Column(["chosen for"], [use.get(way, "") for way, _ in ranked], right=False),
         ]
         title = f"{name}: prior of {told['source']}, {told['folds']} folds of the training labels"
         output.say("")

@@ -16,7 +16,7 @@ _COUNTS = ("samples", "epochs", "steps", "n_train", "n_test")
 _OF_TARGETS = ("rmse", "nll", "coverage95", "aleatoric", "epistemic")
 _SHARES = ("precision", "recall")
 _CONDITIONS = ("batch", "threads")  # of a measured cost
-_OF_PRIOR = ("source", "chosen", "fine_tuning")
+_OF_PRIOR = ("source", "chosen", "without", "fine_tuning")
 _TABLES = ("test", "valid", "density")
 
 
@@ -32,8 +32,8 @@ def check(content: Any) -> tuple[dict[str, Any], list[str]]:
       ``recall`` (None if undefined), ``precision_interval``, ``recall_interval``;
     * ``by_target``: a dict for each target: ``target``, ``r2`` (None if all targets are the same), ``rmse``, ``nll``,
       ``coverage95``, ``aleatoric``, ``epistemic`` and optionally ``intervals``;
-    * ``prior``: of a run with a prior from another one: ``source``, ``chosen``, ``fine_tuning``: texts; ``folds``, a
-      whole number; ``nll``: held-out NLL by name of the way to train;
+    * ``prior``: of a run with a prior from another one: ``source``, ``chosen``, ``without``, ``fine_tuning``: texts;
+      ``folds``, a whole number; ``nll``: held-out NLL by name of the way to train;
     * ``cost``: by name, ``{"value": a number or None, "source": text}``, and ``batch`` and ``threads`` if they are
       there and positive.
 

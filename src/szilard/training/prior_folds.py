@@ -138,24 +138,21 @@ class Choice:
 
     Attributes:
         best: of the prior and no transfer; the run trains by it.
+        without: the best without transfer, for the control.
         fine_tuning: the best learning rate of the control.
         nll: mean held-out NLL of every candidate by name, nats (in units of the targets).
         folds: their number.
     """
 
     best: Candidate
+    without: Candidate
     fine_tuning: Candidate
     nll: dict[str, float]
     folds: int
 
-    @property
-    def best_without(self) -> str:
-        """Name of the best candidate without transfer."""
-        return min((name for name in self.nll if name.startswith("no transfer")), key=self.nll.__getitem__)
-
     def sentence(self) -> str:
         """The choice in one line."""
-        best, other = self.best.name, self.best_without
+        best, other = self.best.name, self.without.name
         line = f"{self.folds} folds chose {best}: held-out NLL {self.nll[best]:.3g} nats"
         if best != other:
             line += f"; {self.nll[other]:.3g} without transfer"
@@ -165,6 +162,7 @@ class Choice:
         """For ``result.json``."""
         return {
             "chosen": self.best.name,
+            "without": self.without.name,
             "fine_tuning": self.fine_tuning.name,
             "folds": self.folds,
             "nll": self.nll,
@@ -181,6 +179,7 @@ def chosen(scores: dict[Candidate, float], folds: int) -> Choice:
         )
     return Choice(
         min(bayesian, key=scores.__getitem__),
+        min((one for one in bayesian if one.widen is None), key=scores.__getitem__),
         min(tuned, key=scores.__getitem__),
         {one.name: value for one, value in scores.items()},
         folds,

@@ -135,11 +135,11 @@ class Training:
             choice = self._choose(None if files is None else files.folds)
         again = {"resume": resume or files is not None, "overwrite": False}
         controls = {
-            RunFolder.FAN_IN: self._fan_in(RunFolder.FAN_IN, resume, overwrite),
+            RunFolder.FAN_IN: self._fan_in(choice.without, resume, overwrite),
             RunFolder.FINE_TUNING: self._fine_tuning(choice.fine_tuning, resume, overwrite),
         }
         method, network = self._made(self.method, choice.best, self.data)
-        job = self._job(method, network, self._files(method.name), choice)
+        job = self._job(method, self._files(method.name), choice)
         return replace(job.run(network, **again), choice=choice, controls=controls)
 
     # -- choice -------------------------------------------------------------------------------------
@@ -229,33 +229,33 @@ class Training:
 
     # -- controls -----------------------------------------------------------------------------------
 
-    def _fan_in(self, folder: str, resume: bool, overwrite: bool) -> Run:
-        """The same method as it is without the prior."""
-        way = Candidate(None, self.method.temperature)
+    def _fan_in(self, way: Candidate, resume: bool, overwrite: bool) -> Run:
+        """The same method without the prior, at the temperature that the folds chose for it."""
         method, network = self._made(self.method, way, self.data)
-        job = self._job(method, network, self._files(method.name, folder), None)
+        job = replace(
+            self._job(method, self._files(method.name, RunFolder.FAN_IN), None),
+            identity={"prior": self.source.hash},
+        )
         return job.run(network, resume=resume, overwrite=overwrite)
 
     def _fine_tuning(self, way: Candidate, resume: bool, overwrite: bool) -> Run:
         """Maximum likelihood from the source's weights."""
         method, network = self._made(self._tuner(len(self.data.train)), way, self.data)
         job = replace(
-            self._job(method, network, self._files(method.name, RunFolder.FINE_TUNING), None),
+            self._job(method, self._files(method.name, RunFolder.FINE_TUNING), None),
             lr=way.lr,
             identity={"prior": self.source.hash},
         )
         return job.run(network, resume=resume, overwrite=overwrite)
 
-    def _job(
-        self, method: Method, network: nn.Module, files: MethodFolder | None, choice: Choice | None
-    ) -> Job:
-        options = self.options if method.name == self.method.name else {}
+    def _job(self, method: Method, files: MethodFolder | None, choice: Choice | None) -> Job:
+        options = dict(self.options) if method.name == self.method.name else {}
+        if options:
+            options["temperature"] = method.temperature
         told: dict[str, Any] = {}
         if choice is not None:
-            chosen = {"temperature": method.temperature}
             if choice.best.widen is not None:
-                chosen["pretrained"] = True
-            options = options | chosen
+                options["pretrained"] = True
             told = {"hash": self.source.hash, "source": self.source.label, **choice.to_dict()}
         return Job(
             fabric=self.fabric,
