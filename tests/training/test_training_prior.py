@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
-from few_ways import few_ways  # noqa: F401
 from killed_run import killed_after
 from torch import nn
 
 import szilard
-from szilard import SzilardError, SzilardWarning, bayes, methods
+from szilard import SzilardError, SzilardWarning, bayes, methods, networks
 from szilard.data import DataSet, Split, load
 from szilard.file import SzilardFileError
 from szilard.model import checkpoint
 from szilard.model import prior as priors
 from szilard.model.prior import of_run
 from szilard.run.folder import MethodFolder
+from szilard.training import prior_folds
+from szilard.training.prior_folds import Scores
+from szilard.training.with_prior import Training, prepared
 
 pytestmark = pytest.mark.usefixtures("few_ways")
+STEPS = {"batch_size": 5, "checkpoint_steps": 2}
 SHAPE = {"epochs": 2, "samples": 2, "progress": False, "accelerator": "cpu"}
 
 
+@pytest.fixture(scope="module")
+def few_ways():
+    """Two folds of: the prior with 2 σ and no transfer, each at two temperatures, and fine-tuning at two rates."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prior_folds, "FOLDS", 2)
+        patch.setattr(prior_folds, "WIDEN", (2.0,))
+        yield
+
+
 def digits(n_train: int, seed: int = 0) -> DataSet:
-    return load("digits", n_train=n_train, seed=seed, ood="none")
+    data = load("digits", n_train=n_train, seed=seed, ood="none")
+    few = Split(
+        data.test.x[:40], data.test.y[:40]
+    )  # their intervals take most of the time of a short training
+    return replace(data, test=few, valid=few)
 
 
 def table(n: int = 24, shift: float = 0.0, scale: float = 1.0, outputs: int = 1) -> DataSet:
@@ -61,20 +78,34 @@ def few(prior, out=None, data=None, spec="mlp:6", **more):
     return szilard.fit(method, spec, data, prior=prior, out=out, **(SHAPE | more))
 
 
-def test_the_run_has_controls_and_says_what_folds_chose(source, tmp_path):
-    run = few(source, tmp_path)
+@pytest.fixture(scope="module")
+def whole(source, few_ways, tmp_path_factory):
+    """An uninterrupted run, and its folder. Folds have two steps an epoch, the run four."""
+    out = tmp_path_factory.mktemp("whole")
+    return few(source, out, **STEPS), out
+
+
+def assert_same(one, two):
+    for name in ("ssvi", "fan-in/ssvi", "fine-tuning/deterministic"):
+        states = [checkpoint.load(out / name / "network.pt", "network")["state_dict"] for out in (one, two)]
+        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert (one / "ssvi" / "folds.jsonl").read_text() == (two / "ssvi" / "folds.jsonl").read_text()
+
+
+def test_the_run_has_controls_and_says_what_folds_chose(source, whole):
+    run, out = whole
     assert set(run.controls) == {"fan-in", "fine-tuning"}
     assert run.controls["fine-tuning"].method == "deterministic"
     assert len(run.choice.nll) == 6
     assert all(math.isfinite(value) for value in run.choice.nll.values())
-    told = MethodFolder(tmp_path / "ssvi").read_result()["prior"]
+    told = MethodFolder(out / "ssvi").read_result()["prior"]
     assert told["chosen"] == run.choice.best.name
     assert told["nll"] == pytest.approx(run.choice.nll)
-    assert told["source"] == "ssvi on digits" or told["source"] == "ssvi on unknown data"
+    assert told["source"] == "ssvi on unknown data"  # a DataSet that was given as an object
     for name, control in (("fan-in", "ssvi"), ("fine-tuning", "deterministic")):
-        assert MethodFolder(tmp_path / name / control).read_result()["test"] == run.controls[name].test
-    state = checkpoint.load(tmp_path / "ssvi" / "checkpoint.pt", "checkpoint")
-    kept = priors.load(tmp_path / "prior.pt")
+        assert MethodFolder(out / name / control).read_result()["test"] == run.controls[name].test
+    state = checkpoint.load(out / "ssvi" / "checkpoint.pt", "checkpoint")
+    kept = priors.load(out / "prior.pt")
     assert state["made_by"]["prior"] == kept.hash
     assert kept.content == priors.read(source).content  # the same source gives the same bytes
 
@@ -86,9 +117,6 @@ def test_the_network_starts_at_the_source_with_its_normalisation(source):
     assert not notes
     assert torch.equal(matched.shift, found.about.shift)
     torch.testing.assert_close(matched.raw(matched.test.x), data.raw(data.test.x))
-    from szilard import networks
-    from szilard.training.with_prior import prepared
-
     method = methods.SSVI(20, density=0.3)
     made, unknown = prepared(found, method, networks.build("mlp:6", data.input_shape, 10), data, 2.0)
     assert unknown == []
@@ -147,8 +175,6 @@ def test_features_are_found_by_name(tmp_path):
     data = table()
     swapped = data.reordered(("b", "a"))
     assert torch.equal(priors.matched(found, swapped)[0].train.x, data.train.x)
-    from dataclasses import replace
-
     with pytest.raises(SzilardError, match="is for the features a, b, and table has a, c"):
         priors.matched(found, replace(data, feature_names=("a", "c")))
     with pytest.raises(SzilardError, match="predicts 1 quantities, and table has 2"):
@@ -157,8 +183,6 @@ def test_features_are_found_by_name(tmp_path):
 
 def test_layers_of_another_shape_are_named(source):
     """Five of the classes under other names: the last layer starts afresh."""
-    from dataclasses import replace
-
     data = digits(20, seed=1)
 
     def part(split: Split) -> Split:
@@ -179,86 +203,50 @@ def test_layers_of_another_shape_are_named(source):
     assert "they count as the same in this order" in priors.matched(priors.read(source), renamed)[1][0]
 
 
-def test_a_run_killed_in_a_fold_resumes_to_the_same_bits_without_its_source(source, tmp_path):
-    whole, killed, gone = tmp_path / "whole", tmp_path / "killed", tmp_path / "gone"
-    shutil.copytree(source, gone)
-    few(gone, whole)
-    calls = [0]
-    start = methods.SSVI.prepare
-
-    def counted(self, *given, **named):
-        calls[0] += 1
-        return start(self, *given, **named)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(methods.SSVI, "prepare", counted)
-        szilard.training.prior_folds.Scores.score, keep = (
-            _killed_at(3),
-            szilard.training.prior_folds.Scores.score,
-        )
-        try:
-            with pytest.raises(Killed):
-                few(gone, killed)
-        finally:
-            szilard.training.prior_folds.Scores.score = keep
-        assert len((killed / "ssvi" / "folds.jsonl").read_text().splitlines()) == 3
-        shutil.rmtree(gone)
-        calls[0] = 0
-        few(gone, killed, resume=True)
-    # One to look for unknown weights, five of eight candidates of SSVI, a control and the run itself.
-    assert calls[0] == 8
-    assert (whole / "ssvi" / "folds.jsonl").read_text() == (killed / "ssvi" / "folds.jsonl").read_text()
-    for name in ("ssvi", "fan-in/ssvi", "fine-tuning/deterministic"):
-        one, two = (
-            checkpoint.load(out / name / "network.pt", "network")["state_dict"] for out in (whole, killed)
-        )
-        assert all(torch.equal(one[key], two[key]) for key in one)
-
-
 class Killed(BaseException):
     """In place of SIGKILL."""
 
 
-def _killed_at(count: int):
-    keep = szilard.training.prior_folds.Scores.score
-    done = [0]
+def test_a_run_killed_in_a_fold_resumes_to_the_same_bits_without_its_source(source, whole, tmp_path):
+    gone, killed = tmp_path / "gone", tmp_path / "killed"
+    shutil.copytree(source, gone)
+    score, trained = Scores.score, []
 
-    def score(self, *given):
-        if done[0] == count:
+    def killing(self, way, fold, train):
+        if len(trained) == 3:
             raise Killed
-        done[0] += 1
-        return keep(self, *given)
+        trained.append(way)
+        return score(self, way, fold, train)
 
-    return score
-
-
-def test_a_run_killed_after_the_folds_resumes_with_its_moves(source, tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    data = digits(100, seed=1)
-
-    def fit(out, **more):
-        return few(source, out, data=data, batch_size=10, checkpoint_steps=4, **more)
-
-    fit(whole)
-    with killed_after(17):  # folds have at most 10 steps
-        fit(killed)
-    assert (killed / "fan-in" / "ssvi" / "checkpoint.pt").is_file()
-    fit(killed, resume=True)
-    for name in ("ssvi", "fan-in/ssvi"):
-        one, two = (
-            checkpoint.load(out / name / "network.pt", "network")["state_dict"] for out in (whole, killed)
-        )
-        assert all(torch.equal(one[key], two[key]) for key in one)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scores, "score", killing)
+        with pytest.raises(Killed):
+            few(gone, killed, **STEPS)
+    assert len((killed / "ssvi" / "folds.jsonl").read_text().splitlines()) == 3
+    shutil.rmtree(gone)
+    with pytest.MonkeyPatch.context() as patch:
+        held_out, again = Training._held_out, []
+        patch.setattr(Training, "_held_out", lambda *given: (again.append(1), held_out(*given))[1])
+        few(gone, killed, resume=True, **STEPS)
+    assert len(again) == 12 - 3
+    assert_same(whole[1], killed)
 
 
-def test_another_prior_is_not_mixed_into_a_run(source, tmp_path):
-    few(source, tmp_path / "run", epochs=1)
+def test_a_run_killed_after_the_folds_resumes_with_its_moves(source, whole, tmp_path):
+    with killed_after(6):  # folds have four steps
+        few(source, tmp_path, **STEPS)
+    assert (tmp_path / "fan-in" / "ssvi" / "checkpoint.pt").is_file()
+    few(source, tmp_path, resume=True, **STEPS)
+    assert_same(whole[1], tmp_path)
+
+
+def test_another_prior_is_not_mixed_into_a_run(whole, tmp_path):
     other = run_of("mean-field", tmp_path / "other", digits(30)).path
+    shutil.copytree(whole[1], tmp_path / "run")
     with pytest.raises(SzilardError, match="is another prior than the given one"):
-        few(other, tmp_path / "run", epochs=1, resume=True)
-    run = few(other, tmp_path / "run", epochs=1, overwrite=True)
-    assert run.choice is not None
-    assert priors.load(tmp_path / "run" / "prior.pt").label.startswith("mean-field")
+        few(other, tmp_path / "run", resume=True, **STEPS)
+    with pytest.raises(SzilardError, match="holds a finished run"):
+        few(other, tmp_path / "run", **STEPS)
 
 
 @pytest.mark.parametrize(
@@ -305,7 +293,7 @@ def test_a_prior_cut_short_or_exchanged_is_refused(source, tmp_path):
     with pytest.raises(SzilardFileError, match="is truncated or damaged"):
         priors.read(path)
     path.write_bytes(content)
-    with pytest.raises(SzilardFileError, match="is not the prior that run.toml beside it names"):
+    with pytest.raises(SzilardFileError, match=r"is not the prior that run\.toml beside it names"):
         priors.load(path, "0" * 64)
     path.write_bytes(b"\x80\x04\x95")
     with pytest.raises(SzilardFileError, match="is not a prior"):

@@ -94,10 +94,10 @@ def run(
             if described is not None and rank() == 0:
                 described(loaded)
             settings = complete(settings, loaded)
+            if prior is not None:
+                with_prior.check_alone(devices)
             tried = _try_out(settings, loaded, prior)
             fabric = start(accelerator, devices, strategy, settings.fit.precision)
-            if prior is not None:
-                with_prior.check_processes(fabric)
             _check_steps(tried, settings, loaded, fabric.world_size)
             on_rank_zero(fabric, begin)
             _train(

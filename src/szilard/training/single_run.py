@@ -104,6 +104,7 @@ def fit(
     spec = network if isinstance(network, str) else None
     given = None if prior is None else _source(prior, spec, None if out is None else Path(out), resume=resume)
     if given is not None:
+        with_prior.check_alone(devices, fabric)
         with_prior.check_method(method)
         data, notes = priors.matched(given, data)
         for note in notes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -44,16 +45,23 @@ def takes(method: Method) -> bool:
     return isinstance(method, SSVI | MeanField)
 
 
-def check_processes(fabric: Fabric) -> None:
-    """Raise if there are several processes.
+def check_alone(devices: int | str, fabric: Fabric | None = None) -> None:
+    """Raise if there are, or would be, several processes; to be called before Fabric starts others.
+
+    Args:
+        devices: as for :func:`szilard.training.devices.start`.
+        fabric: if it has been launched already.
 
     Raises:
-        SzilardError: there are.
+        SzilardError: there are several.
     """
-    if fabric.world_size > 1:
+    processes = int(os.environ.get("WORLD_SIZE") or 1) if fabric is None else fabric.world_size
+    if fabric is None and str(devices).isdigit():
+        processes = max(processes, int(devices))
+    if processes > 1:
         raise SzilardError(
-            f"a prior from a run is chosen in one process, and this run has {fabric.world_size}; start it without "
-            "torchrun, on one device"
+            f"a prior from a run is chosen in one process, and this run has {processes}; start it without torchrun, "
+            "on one device"
         )
 
 
@@ -123,7 +131,7 @@ class Training:
         Raises:
             SzilardError: several processes; a method without a prior; a source of another network; ...
         """
-        check_processes(self.fabric)
+        check_alone("auto", self.fabric)
         check_method(self.method)
         files = self._files(self.method.name)
         with ExitStack() as stack:

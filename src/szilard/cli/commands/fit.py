@@ -168,7 +168,7 @@ def _show(out: Path, quiet: bool, as_json: bool, wide: bool) -> None:
         written = report.write(out)
         if as_json:
             rows, title = figures.of_runs(runs)
-            told = {"prior": found} if (found := prior_table.of_run(out)) else {}
+            told = {"prior": {str(out): found}} if (found := prior_table.of_run(out)) else {}
             output.as_json(
                 {"run": str(out), "report": str(written), "judged": title, "networks": rows} | told
             )

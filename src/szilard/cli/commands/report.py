@@ -29,7 +29,9 @@ def report(runs: Runs, json: o.Json = False, wide: o.Wide = False) -> None:
         shown = [one for path in runs for one in (path, *(c.path for c in RunFolder(path).controls))]
         if json:
             rows, _ = figures.of_runs(shown)
-            output.as_json({"reports": [str(path) for path in written], "networks": rows})
+            found = {str(path): told for path in runs if (told := prior_table.of_run(path))}
+            more = {"prior": found} if found else {}
+            output.as_json({"reports": [str(path) for path in written], "networks": rows} | more)
             return
         detail_tables.show(figures.show(shown, wide=wide), wide=wide, elsewhere=figures.ELSEWHERE)
         for path in runs:
