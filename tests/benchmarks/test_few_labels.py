@@ -18,10 +18,11 @@ def rows(target, nll, seeds=2):
 
 
 def test_figures_are_differences_of_the_same_seeds():
-    nll = dict(zip(few_labels.ROWS, (0.5, 1.5, 2.0, 0.75, 0.6), strict=True))
+    nll = dict(zip(few_labels.ROWS, (0.5, 1.5, 2.0, 1.25, 0.75, 0.6), strict=True))
     found = few_labels.figures(rows("digits20", nll))
     assert found["digits20_prior_minus_fan_in_nll"] == pytest.approx(-1.0)
     assert found["digits20_prior_minus_fan_in_own_temperature_nll"] == pytest.approx(-1.5)
+    assert found["digits20_prior_minus_fan_in_best_temperature_nll"] == pytest.approx(-0.75)
     assert found["digits20_prior_minus_finetune_nll"] == pytest.approx(-0.25)
     assert found["digits20_prior_minus_finetune_best_temperature_nll"] == pytest.approx(-0.1)
     assert found["kmnist100_prior_minus_fan_in_nll"] is None
