@@ -11,8 +11,8 @@ an MLP 784-256-128-10) on 10 000 MNIST digits. Targets:
 Each is balanced over the classes; up to 1500 of the other images are the test set. One :func:`szilard.fit` trains the
 prior, the same method without it (fan-in) and fine-tuning from the source's weights; folds of the given labels choose
 width, T and no transfer, T of fan-in, and the learning rate of fine-tuning. Beside them: fan-in at the method's own T
-and at the one of five that is best on the test set itself, and fine-tuning with its logits divided by the number that is
-best there. Three seeds; ``--quick``: two.
+and at the one of five that is best on the test set itself, and fine-tuning with its logits divided by the number that
+is best there. Three seeds; ``--quick``: two.
 """
 
 from __future__ import annotations
