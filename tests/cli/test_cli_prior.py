@@ -100,7 +100,7 @@ def test_a_user_sees_the_controls_and_the_choice(run):
         "no transfer",
     ):
         assert name in typed.stdout
-    assert "% of weights: prior of ssvi on digits, 2 folds of the training labels" in " ".join(plain)
+    assert "prior of ssvi on digits, 2 folds of the training labels" in " ".join(plain)
     assert "dense mean-field" not in typed.stdout  # the controls stand in for the baselines
     again = szilard("report", out)
     assert again.code == 0
