@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("run",),
     ("model", "report"),
-    ("compression", "training"),
+    ("adapt", "compression", "training"),
     ("cli",),
 )
 FREE = frozenset({"__main__", "_moved"})  # these start the command and forward old names

@@ -14,6 +14,7 @@ from szilard.version import __version__
 
 if TYPE_CHECKING:
     from szilard import (
+        adapt,
         bayes,
         compression,
         cost,
@@ -41,6 +42,7 @@ __all__ = [
     "SzilardFileError",
     "SzilardWarning",
     "__version__",
+    "adapt",
     "bayes",
     "bayesianize",
     "compress",
@@ -67,6 +69,7 @@ _moved.install()
 
 _PACKAGES = frozenset(
     {
+        "adapt",
         "bayes",
         "compression",
         "cost",
