@@ -81,14 +81,14 @@ def test_training_with_moves_is_that_of_fan_in_bit_for_bit():
     x, y = torch.randn(64, WIDTHS[0]), torch.randint(0, WIDTHS[2], (64,))
 
     def trained(change):
-        method = methods.SSVI(64, density=0.3, every=5, growth_batches=2, total_steps=40, temperature=1.0)
+        method = methods.SSVI(64, density=0.3, every=5, growth_batches=2, total_steps=20, temperature=1.0)
         torch.manual_seed(0)
         made = method.prepare(
             nn.Sequential(nn.Linear(WIDTHS[0], WIDTHS[1]), nn.ReLU(), nn.Linear(*WIDTHS[1:]))
         )
         supports = [weight.support.flat().clone() for weight in bayes.weights(change(made)).values()]
         optimizer = method.optimizer(made)
-        for _ in range(40):
+        for _ in range(20):
             method.loss(made, x, y).backward()
             optimizer.step()
             optimizer.zero_grad()

@@ -155,6 +155,50 @@ def test_sigkill_in_a_fold_and_resume_give_the_uninterrupted_result(folder, run,
     assert_same(run[0], killed)
 
 
+def test_a_table_has_the_columns_of_the_source(few_ways, tmp_path):
+    """Few rows that lack a category, with their columns in another order, and another table without a column."""
+    rows = [f"{number % 7},{'abc'[number % 3]},{number % 7 + number % 3}" for number in range(60)]
+    (tmp_path / "many.csv").write_text("\n".join(["size,kind,cost", *rows]))
+    few = [f"{number % 3 + number % 2},{'ab'[number % 2]},{number % 3}" for number in range(30)]
+    (tmp_path / "few.csv").write_text("\n".join(["cost,kind,size", *few]))
+    (tmp_path / "other.csv").write_text("\n".join(["cost,size", *(f"{n % 5},{n % 4}" for n in range(30))]))
+    table = (
+        "--target",
+        "cost",
+        "--task",
+        "regression",
+        "--network",
+        "mlp:4",
+        *SHORT,
+        "--ood",
+        "none",
+        "--quiet",
+    )
+    many = ("fit", "--data", tmp_path / "many.csv", *table, "--no-baselines", "--out", tmp_path / "many")
+    done = szilard(*many, "--method", "mean-field")
+    assert done.code == 0, done.output
+    prior = ("--method", "mean-field", "--prior", tmp_path / "many")
+    done = szilard("fit", "--data", tmp_path / "few.csv", *table, *prior, "--out", tmp_path / "few")
+    assert done.code == 0, done.output
+    ours, theirs = (
+        checkpoint.load(tmp_path / name / "mean-field" / "network.pt", "network") for name in ("few", "many")
+    )
+    for key in ("feature_names", "target_shift", "target_scale"):
+        assert ours[key] == theirs[key]
+    assert torch.equal(ours["shift"], theirs["shift"])
+    done = szilard("fit", "--data", tmp_path / "other.csv", *table, *prior, "--out", tmp_path / "other")
+    done.refused("is for inputs of shape")
+
+
+def test_two_methods_share_the_prior_and_fine_tuning(folder, few_ways, tmp_path):
+    done = fit(folder, tmp_path, "--method", "ssvi", "--method", "mean-field", "--epochs", "1", "--quiet")
+    assert done.code == 0, done.output
+    assert (tmp_path / "fan-in" / "mean-field" / "result.json").is_file()
+    for words in (("measure", tmp_path), ("predict", tmp_path, folder / "few.npz", "-o", tmp_path / "p.csv")):
+        again = szilard(*words)
+        assert again.code == 0, again.output
+
+
 def test_json_has_the_choice(folder, run):
     done = szilard("report", run[0], "--json")
     assert done.code == 0
@@ -167,6 +211,10 @@ def test_json_has_the_choice(folder, run):
     ("more", "sentence"),
     [
         (("--prior", "nowhere"), "the prior nowhere does not exist; name the folder of a finished run"),
+        (
+            ("--prior", "fixed"),
+            "fixed is a prior by name and no run; give it to the method as --option prior=fixed",
+        ),
         (
             ("--network", "mlp:9"),
             r"the prior \(ssvi on digits\) is of the network mlp:8, and this run has mlp:9",

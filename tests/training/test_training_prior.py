@@ -20,8 +20,7 @@ from szilard.model import prior as priors
 from szilard.model.prior import of_run
 from szilard.run.folder import MethodFolder
 from szilard.training import prior_folds
-from szilard.training.prior_folds import Scores
-from szilard.training.with_prior import Training, prepared
+from szilard.training.with_prior import prepared
 
 pytestmark = pytest.mark.usefixtures("few_ways")
 STEPS = {"batch_size": 5, "checkpoint_steps": 2}
@@ -203,41 +202,15 @@ def test_layers_of_another_shape_are_named(source):
     assert "they count as the same in this order" in priors.matched(priors.read(source), renamed)[1][0]
 
 
-class Killed(BaseException):
-    """In place of SIGKILL."""
-
-
-def test_a_run_killed_in_a_fold_resumes_to_the_same_bits_without_its_source(source, whole, tmp_path):
+def test_a_run_killed_after_the_folds_resumes_to_the_same_bits_without_its_source(source, whole, tmp_path):
     gone, killed = tmp_path / "gone", tmp_path / "killed"
     shutil.copytree(source, gone)
-    score, trained = Scores.score, []
-
-    def killing(self, way, fold, train):
-        if len(trained) == 3:
-            raise Killed
-        trained.append(way)
-        return score(self, way, fold, train)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Scores, "score", killing)
-        with pytest.raises(Killed):
-            few(gone, killed, **STEPS)
-    assert len((killed / "ssvi" / "folds.jsonl").read_text().splitlines()) == 3
-    shutil.rmtree(gone)
-    with pytest.MonkeyPatch.context() as patch:
-        held_out, again = Training._held_out, []
-        patch.setattr(Training, "_held_out", lambda *given: (again.append(1), held_out(*given))[1])
-        few(gone, killed, resume=True, **STEPS)
-    assert len(again) == 12 - 3
-    assert_same(whole[1], killed)
-
-
-def test_a_run_killed_after_the_folds_resumes_with_its_moves(source, whole, tmp_path):
     with killed_after(6):  # folds have four steps
-        few(source, tmp_path, **STEPS)
-    assert (tmp_path / "fan-in" / "ssvi" / "checkpoint.pt").is_file()
-    few(source, tmp_path, resume=True, **STEPS)
-    assert_same(whole[1], tmp_path)
+        few(gone, killed, **STEPS)
+    assert (killed / "fan-in" / "ssvi" / "checkpoint.pt").is_file()
+    shutil.rmtree(gone)
+    few(gone, killed, resume=True, **STEPS)
+    assert_same(whole[1], killed)
 
 
 def test_another_prior_is_not_mixed_into_a_run(whole, tmp_path):

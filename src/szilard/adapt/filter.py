@@ -88,7 +88,9 @@ class Filter:
         if not 0 < level < 1:
             raise SzilardError(f"level must be between 0 and 1, exclusive, not {level:g}")
         branches, belief = self._branched(x)
-        return self.observation.quantile(np.exp(branches.log_prior), self._project(belief, x), belief.extra, level)
+        return self.observation.quantile(
+            np.exp(branches.log_prior), self._project(belief, x), belief.extra, level
+        )
 
     def learn(self, x: np.ndarray, target: Any) -> float:
         """Learn a row.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from szilard import data as data_sets
 from szilard.data import DataSet
 from szilard.data.batching import sizes
 from szilard.data.files import path_of
+from szilard.data.loading import load_like
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.model import prior as priors
 from szilard.model import ticket_of_run, trust
@@ -90,7 +92,7 @@ def run(
                 epochs=fit_.epochs, batch_size=fit_.batch_size, samples=fit_.samples, lr=fit_.lr
             )
             settings = absolute(settings)
-            loaded = data_sets.load(**dataclasses.asdict(settings.data), download=download)
+            loaded = _loaded(settings, prior, download)
             if described is not None and rank() == 0:
                 described(loaded)
             settings = complete(settings, loaded)
@@ -110,6 +112,16 @@ def run(
         except atomic.NotWritten as error:
             raise error.advised(f"continue with {command}") from error
     return fabric
+
+
+def _loaded(settings: Settings, prior: Source | None, download: bool) -> DataSet:
+    """The data set; a table is read as that of the prior was, so that rows which lack a category have its columns."""
+    arguments = dataclasses.asdict(settings.data)
+    table = None if prior is None else priors.table_of(prior)
+    if table is not None and Path(settings.data.name).suffix.lower() in (".csv", ".tsv"):
+        with contextlib.suppress(SzilardError):  # other columns or classes: read as without the prior
+            return load_like(table, **arguments)
+    return data_sets.load(**arguments, download=download)
 
 
 def hold(out: Path) -> AbstractContextManager[None]:

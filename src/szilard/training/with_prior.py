@@ -6,11 +6,13 @@ import copy
 import hashlib
 import os
 import warnings
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from szilard import atomic, methods
@@ -25,7 +27,7 @@ from szilard.model import prior as priors
 from szilard.model.prior import Source
 from szilard.run import lock
 from szilard.run.folder import MethodFolder, RunFolder, to_json
-from szilard.training import prior_folds
+from szilard.training import low_density, prior_folds
 from szilard.training.devices import on_rank_zero, rank
 from szilard.training.folds_progress import FoldsBar
 from szilard.training.job import Job, claim
@@ -141,14 +143,15 @@ class Training:
                 self._keep_source(overwrite)
             self._tell_unknown()
             choice = self._choose(None if files is None else files.folds)
-        again = {"resume": resume or files is not None, "overwrite": False}
         controls = {
-            RunFolder.FAN_IN: self._fan_in(choice.without, resume, overwrite),
-            RunFolder.FINE_TUNING: self._fine_tuning(choice.fine_tuning, resume, overwrite),
+            RunFolder.FAN_IN: self._fan_in(choice.without, overwrite),
+            RunFolder.FINE_TUNING: self._fine_tuning(choice.fine_tuning, overwrite),
         }
         method, network = self._made(self.method, choice.best, self.data)
+        low_density.warn(network, method)
         job = self._job(method, self._files(method.name), choice)
-        return replace(job.run(network, **again), choice=choice, controls=controls)
+        run = job.run(network, resume=files is not None, overwrite=False)  # the folds are in the folder
+        return replace(run, choice=choice, controls=controls)
 
     # -- choice -------------------------------------------------------------------------------------
 
@@ -237,24 +240,24 @@ class Training:
 
     # -- controls -----------------------------------------------------------------------------------
 
-    def _fan_in(self, way: Candidate, resume: bool, overwrite: bool) -> Run:
+    def _fan_in(self, way: Candidate, overwrite: bool) -> Run:
         """The same method without the prior, at the temperature that the folds chose for it."""
         method, network = self._made(self.method, way, self.data)
         job = replace(
             self._job(method, self._files(method.name, RunFolder.FAN_IN), None),
             identity={"prior": self.source.hash},
         )
-        return job.run(network, resume=resume, overwrite=overwrite)
+        return job.run(network, resume=job.files is not None and not overwrite, overwrite=overwrite)
 
-    def _fine_tuning(self, way: Candidate, resume: bool, overwrite: bool) -> Run:
-        """Maximum likelihood from the source's weights."""
+    def _fine_tuning(self, way: Candidate, overwrite: bool) -> Run:
+        """Maximum likelihood from the source's weights; several methods of a run share it."""
         method, network = self._made(self._tuner(len(self.data.train)), way, self.data)
         job = replace(
             self._job(method, self._files(method.name, RunFolder.FINE_TUNING), None),
             lr=way.lr,
             identity={"prior": self.source.hash},
         )
-        return job.run(network, resume=resume, overwrite=overwrite)
+        return job.run(network, resume=job.files is not None and not overwrite, overwrite=overwrite)
 
     def _job(self, method: Method, files: MethodFolder | None, choice: Choice | None) -> Job:
         options = dict(self.options) if method.name == self.method.name else {}
@@ -310,8 +313,16 @@ class Training:
             "data": self.data.name, "examples": len(self.data.train), "epochs": plan.epochs,
             "batch": plan.batch_size, "seed": plan.seed, "augment": plan.augment, "lr": self.lr,
             "temperature": self.method.temperature, "samples": self.samples,
-            "x": hashlib.sha256(self.data.train.x.contiguous().numpy().tobytes()).hexdigest(),
-            "y": hashlib.sha256(self.data.train.y.contiguous().numpy().tobytes()).hexdigest(),
+            "weights": _digest(self.network.state_dict().values()),
+            "x": _digest([self.data.train.x]), "y": _digest([self.data.train.y]),
             "precision": str(self.fabric.strategy.precision.precision),
         }  # fmt: skip
         return hashlib.sha256(to_json(facts).encode()).hexdigest()
+
+
+def _digest(tensors: Iterable[Tensor]) -> str:
+    """Of the values of some tensors, hexadecimal."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from szilard.bayes.next_prior import Unknown, set_source_prior, start_at_prior
 from szilard.data import DataSet, image_range, known_classes
+from szilard.data.like_training import TrainingTable
+from szilard.data.reading import Reading
 from szilard.data.table import listed
 from szilard.errors import SzilardError
 from szilard.model.prior.of_run import others
@@ -45,6 +47,17 @@ def matched(source: Source, data: DataSet) -> tuple[DataSet, list[str]]:
     if data.target_type.in_units:
         data = data.retargeted(_units(about.target_shift), _units(about.target_scale))
     return data.renormalised(about.shift, about.scale), notes
+
+
+def table_of(source: Source) -> TrainingTable | None:
+    """How the source's table was read, for a table of the same columns; None if it was no table."""
+    about = source.about
+    if about.reading is None:
+        return None
+    return TrainingTable(
+        f"the prior ({source.label})", about.task, about.classes, Reading.from_dict(about.reading), about.shift,
+        about.scale, _units(about.target_shift), _units(about.target_scale), about.targets,
+    )  # fmt: skip
 
 
 def loaded(source: Source, network: nn.Module) -> nn.Module:

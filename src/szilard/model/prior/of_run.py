@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from szilard import bayes
 from szilard.bayes.groups import ScaledLayer
 from szilard.bayes.next_prior import Values, posterior_values
+from szilard.bayes.priors import NAMES
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
 from szilard.file.error import SzilardFileError
@@ -104,6 +105,8 @@ def _network_file(path: Path) -> Path:
     for folder in (path, *(path / name for name in names)):
         if (folder / "network.pt").is_file():
             return folder / "network.pt"
+    if str(path) in NAMES:
+        raise SzilardError(f"{path} is a prior by name and no run; give it to the method as prior='{path}'")
     what = "has no finished network" if path.exists() else "does not exist"
     raise SzilardError(
         f"the prior {path} {what}; name the folder of a finished run of szilard fit, or a network.pt in it"
