@@ -102,6 +102,11 @@ def test_a_user_sees_the_controls_and_the_choice(run):
         assert name in typed.stdout
     assert "prior of ssvi on digits, 2 folds of the training labels" in " ".join(plain)
     assert "dense mean-field" not in typed.stdout  # the controls stand in for the baselines
+    page = (out / "report.html").read_text()
+    assert "Prior from another run" in page
+    assert (
+        page.count("<td>control</td>") == 2 or page.count("<td>control</td>") == 1
+    )  # no transfer can be the run
     again = szilard("report", out)
     assert again.code == 0
     assert "prior of ssvi on digits" in again.stdout
