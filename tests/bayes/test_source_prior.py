@@ -260,6 +260,10 @@ def test_drawn_weights_of_other_modules_take_priors_too():
         (lambda made: bayes.posterior_as_prior(nn.Linear(2, 2), made), "has no Gaussian weight"),
         (lambda made: SourcePrior(torch.zeros(2, 3), torch.zeros(3, 2)), "need one shape"),
         (lambda made: SourcePrior(torch.zeros(2), torch.tensor([0.0, math.nan])), "NaN or infinite"),
+        (
+            lambda made: bayes.bayesianize(nn.Linear(2, 2), prior=SourcePrior.of_nothing(torch.zeros(2, 2))),
+            "a SourcePrior belongs to one weight",
+        ),
         (lambda made: SourcePrior.of_nothing(torch.zeros(2), 0.0), "scale must be positive"),
         (
             lambda made: SourcePrior.of_nothing(torch.zeros(2)).set(torch.zeros(3), torch.zeros(3)),

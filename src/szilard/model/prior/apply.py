@@ -125,7 +125,13 @@ def _inputs(about: Saved, data: DataSet, what: str) -> DataSet:
         SzilardError: other features or channels, or images in other units.
     """
     shape, names = about.input_shape, about.feature_names
-    channels = len(shape) == 3 and data.is_image and shape[0] == data.input_shape[0]
+    # Images of another size can take a normalisation by channel.
+    channels = (
+        len(shape) == 3
+        and data.is_image
+        and shape[0] == data.input_shape[0]
+        and about.shift.numel() == about.scale.numel() == shape[0]
+    )
     if tuple(shape) != data.input_shape and not channels:
         raise SzilardError(
             f"{what} is for inputs of shape {list(shape)}, and those of {data.name} have shape "
