@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import re
 
 import pytest
 import torch
+from rich.console import Console
 
 from szilard import SzilardError
 from szilard.data import Split
 from szilard.training import prior_folds
+from szilard.training.folds_progress import FoldsBar
 from szilard.training.prior_folds import Candidate, Scores
 
 
@@ -70,6 +74,30 @@ def test_ways_that_diverge_are_not_chosen():
     ways = prior_folds.candidates(1.0, 1e-3)
     with pytest.raises(SzilardError, match="no way to use the prior gave a finite held-out NLL"):
         prior_folds.chosen(dict.fromkeys(ways, math.inf), 4)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_progress_fits_the_terminal(width):
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=width, color_system=None)
+    with FoldsBar("SSVI, 5 % of weights", 40, 4, 20, True, console) as bar:
+        for _ in range(40):
+            bar.step()
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.getvalue())
+    lines = [line for line in re.split(r"[\r\n]+", plain) if line]
+    assert all(len(line) <= width for line in lines)
+    assert "choosing the prior" in lines[-1]
+    assert "40/40" in lines[-1]
+
+
+def test_without_a_terminal_there_are_lines_and_when_quiet_none(capsys):
+    for show, expected in (
+        (True, "net: choosing the prior by 4 folds of 20 labels, 0/8 trainings\n"),
+        (False, ""),
+    ):
+        with FoldsBar("net", 8, 4, 20, show, Console(file=io.StringIO())) as bar:
+            bar.step()
+        assert capsys.readouterr().err == expected
 
 
 def test_scores_are_kept_and_damaged_lines_are_measured_again(tmp_path):
