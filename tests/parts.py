@@ -39,6 +39,7 @@ SECONDS: dict[str, float] = {
     "tests/cli/test_cli_large_numbers.py": 3.7,
     "tests/cli/test_cli_one_pass.py": 3.0,
     "tests/cli/test_cli_predict.py": 6.1,
+    "tests/cli/test_cli_stream.py": 4.6,
     "tests/cli/test_cli_tables.py": 2.6,
     "tests/cli/test_cli_terminal.py": 6.4,
     "tests/cli/test_cli_user_networks.py": 4.3,
