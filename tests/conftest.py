@@ -119,7 +119,14 @@ def _photographs(n: int, shape: tuple[int, int, int], seed: int) -> torch.Tensor
 
 
 #: Modules of the report whose plots are left out, because drawing them takes most of the time of a page.
-_PLOTTING = ("calibration_section", "curves", "one_pass_section", "support_section", "weights")
+_PLOTTING = (
+    "calibration_section",
+    "curves",
+    "one_pass_section",
+    "stream_plots",
+    "support_section",
+    "weights",
+)
 
 
 def _leave_out(plots: Iterable[str], patch: pytest.MonkeyPatch) -> None:

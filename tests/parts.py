@@ -39,6 +39,8 @@ SECONDS: dict[str, float] = {
     "tests/cli/test_cli_large_numbers.py": 3.7,
     "tests/cli/test_cli_one_pass.py": 3.0,
     "tests/cli/test_cli_predict.py": 6.1,
+    "tests/cli/test_cli_prior.py": 4.0,
+    "tests/cli/test_cli_stream.py": 4.6,
     "tests/cli/test_cli_tables.py": 2.6,
     "tests/cli/test_cli_terminal.py": 6.4,
     "tests/cli/test_cli_user_networks.py": 4.3,
@@ -89,6 +91,7 @@ SECONDS: dict[str, float] = {
     "tests/training/test_training_fit.py": 14.0,
     "tests/training/test_training_kill.py": 2.9,
     "tests/training/test_training_layers.py": 2.1,
+    "tests/training/test_training_prior.py": 2.9,
     "tests/training/test_training_processes.py": 4.2,
 }
 USUAL = 0.6  # processor seconds assumed for any other file

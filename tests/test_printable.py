@@ -6,7 +6,8 @@ import warnings
 
 import pytest
 
-from szilard.cli import figures, spreadsheet
+from szilard import spreadsheet
+from szilard.cli import figures
 from szilard.errors import SzilardError, SzilardWarning, printable, shortened
 
 HOSTILE = {

@@ -16,7 +16,22 @@ from szilard.cli import app, command_files, commands
 
 COMMANDS = command_files.find()
 #: Options whose meaning differs between commands.
-OWN_MEANING = {"one_pass", "data", "network", "method", "task", "out", "samples", "seed", "batch", "threads"}
+OWN_MEANING = {
+    "one_pass",
+    "data",
+    "network",
+    "method",
+    "task",
+    "out",
+    "samples",
+    "seed",
+    "batch",
+    "threads",
+    "target",
+    "time",
+    "resume",
+    "overwrite",
+}
 
 
 def test_all_commands_are_found():
@@ -30,6 +45,7 @@ def test_all_commands_are_found():
         "deploy",
         "inspect",
         "verify",
+        "stream",
     } <= set(COMMANDS)
     assert list(get_command(app).commands) == list(COMMANDS)
 

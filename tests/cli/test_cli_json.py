@@ -112,6 +112,13 @@ def test_deploy(folder, fitted):
     assert set(found) == set(documented("szilard deploy")) - {"variance_factors"}  # of an ensemble
 
 
+def test_stream(folder):
+    (folder / "s.csv").write_text("x,y\n" + "".join(f"{i % 7}.5,{'ab'[i % 3 == 0]}\n" for i in range(40)))
+    found = run("stream", folder / "s.csv", "--target", "y", "--out", folder / "stream")
+    check(found, documented("szilard stream"))
+    assert {key for one in found["predictors"] for key in one} <= documented_words("szilard stream")
+
+
 def test_compress(folder, fitted):
     found = run("compress", folder / "run", "--lam", "1e-3", "-o", folder / "n.szd", "--certificate")
     check(found, documented("szilard compress"))

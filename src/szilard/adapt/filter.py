@@ -214,6 +214,7 @@ class Filter:
             not belief.is_positive()
             or not all(one.shape == () and one.dtype.kind in "iu" for one in (rows, found))
             or last.dtype.kind not in "iu"
+            or rows < 0
             or not -1
             <= min(int(found), int(last.min()))
             <= max(int(found), int(last.max()))

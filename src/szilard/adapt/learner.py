@@ -26,6 +26,7 @@ class Learner(BaseEstimator):
     Attributes:
         filter_: the :class:`~szilard.adapt.Filter`.
         scaler_: mean and deviation of each feature so far.
+        followers_: other filters on the same inputs, whose units change with those of ``filter_``.
         n_features_in_: number of features, if arrays were given.
     """
 
@@ -49,6 +50,7 @@ class Learner(BaseEstimator):
             belief=self.belief,
             prior_scale=self.prior_scale,
         )
+        self.followers_: list[Filter] = []
         self.scaler_ = Scaler()
         self.names_ = Features()
 
@@ -92,10 +94,9 @@ class Learner(BaseEstimator):
         moved = self.scaler_.follow()
         if moved is None or not self.standardise:
             return
-        if self.bias:
-            self.filter_.in_units(np.append(1.0, moved[0]), np.append(0.0, moved[1]))
-        else:
-            self.filter_.in_units(moved[0], None)
+        ratio, shift = (np.append(1.0, moved[0]), np.append(0.0, moved[1])) if self.bias else (moved[0], None)
+        for one in (self.filter_, *self.followers_):
+            one.in_units(ratio, shift)
 
     def _array(self, X: Any, *, reset: bool) -> np.ndarray:
         """A float array ``[N, D]``, checked as scikit-learn does; opens the columns at the first call."""

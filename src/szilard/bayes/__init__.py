@@ -16,6 +16,14 @@ from szilard.bayes.moments.rules import rule
 from szilard.bayes.moments.run import propagate
 from szilard.bayes.moments.value import GaussianTensor, Moments
 from szilard.bayes.network_weights import every_weight, kl, streams, weights
+from szilard.bayes.next_prior import (
+    Unknown,
+    Values,
+    posterior_as_prior,
+    posterior_values,
+    set_source_prior,
+    start_at_prior,
+)
 from szilard.bayes.noise import Noise
 from szilard.bayes.point import point_network
 from szilard.bayes.posterior_summary import diagnostics
@@ -29,6 +37,7 @@ from szilard.bayes.priors import (
     log_alpha,
     make_prior,
 )
+from szilard.bayes.source_prior import SourcePrior
 from szilard.bayes.weight import Weight
 
 __all__ = [
@@ -50,6 +59,9 @@ __all__ = [
     "Moments",
     "Noise",
     "Prior",
+    "SourcePrior",
+    "Unknown",
+    "Values",
     "Weight",
     "bayes_layers",
     "bayesianize",
@@ -69,9 +81,13 @@ __all__ = [
     "make_prior",
     "mode",
     "point_network",
+    "posterior_as_prior",
+    "posterior_values",
     "propagate",
     "reestimate_batchnorm",
     "rule",
+    "set_source_prior",
+    "start_at_prior",
     "streams",
     "weights",
 ]

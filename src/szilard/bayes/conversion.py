@@ -177,7 +177,12 @@ def _made_weights(
 
 
 def _refuse_ineffective(prior: Prior | str, prior_scale: float, initial_std: float, point: bool) -> None:
-    """Raise for options that would change nothing."""
+    """Raise for options that would change nothing, and for a prior that belongs to one weight."""
+    if isinstance(prior, nn.Module):
+        raise SzilardError(
+            "a SourcePrior belongs to one weight; convert the network with another prior, and then call "
+            "szilard.bayes.set_source_prior"
+        )
     if not isinstance(prior, str) and prior_scale != 1.0:
         raise SzilardError(
             "prior_scale is for priors given by name, and a prior object has its own scale; leave prior_scale out"

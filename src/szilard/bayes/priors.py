@@ -72,6 +72,7 @@ Prior = FixedPrior | FanInPrior | LearnedPrior | LogUniformPrior
 """Any prior of a weight: the divergence of a Gaussian from it is ``kl(mean, log_std, fan_in)``, in nats."""
 
 PRIORS = ("fixed", "fan-in")
+NAMES = (*PRIORS, "learned")  #: that :func:`make_prior` takes
 
 
 def make_prior(name: str, scale: float = 1.0) -> Prior:

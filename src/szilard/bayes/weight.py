@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from szilard.bayes.moments.value import GaussianTensor
 from szilard.bayes.priors import LearnedPrior, Prior
+from szilard.bayes.source_prior import SourcePrior
 from szilard.errors import SzilardError
 from szilard.kernels.transforms import transformed
 from szilard.sparse import Move, Support
@@ -32,6 +33,7 @@ class Weight(nn.Module):
 
     Attributes:
         support: :class:`~szilard.sparse.Support`.
+        prior: of the entries; a :class:`~szilard.bayes.SourcePrior` belongs to this weight alone (:meth:`set_prior`).
         mean: parameter ``[nnz]``, μ in the support's order.
         log_std: parameter ``[nnz]``, ln σ, or None. The logarithm makes the gradient of the divergence O(1)
             in ln σ whatever the size of σ, so σ moves; with softplus it vanishes with σ.
@@ -50,13 +52,18 @@ class Weight(nn.Module):
     layer: tuple[Any, ...] = ()
 
     def __init__(
-        self, support: Support, mean: Tensor, log_std: Tensor | None = None, prior: Prior | None = None
+        self,
+        support: Support,
+        mean: Tensor,
+        log_std: Tensor | None = None,
+        prior: Prior | SourcePrior | None = None,
     ) -> None:
         super().__init__()
         self.support = support
         self.mean = nn.Parameter(mean)
         self.log_std = None if log_std is None else nn.Parameter(log_std)
-        self.prior: Prior = prior or LearnedPrior()
+        self.prior: Prior | SourcePrior
+        self.set_prior(LearnedPrior() if prior is None else prior)
         self.draw: Tensor | None = None
 
     @property
@@ -77,7 +84,29 @@ class Weight(nn.Module):
         """KL(q ‖ prior) in nats, scalar; zero for a point."""
         if self.log_std is None:
             return self.mean.new_zeros(())
-        return self.prior.kl(self.mean, self.log_std, self.fan_in)
+        prior = self.prior
+        if not isinstance(prior, SourcePrior):
+            return prior.kl(self.mean, self.log_std, self.fan_in)
+        value = prior.kl(self.mean, self.log_std, self.fan_in, self._places())
+        if self.growth is not None and prior.pulls and value.requires_grad:
+            value.register_hook(functools.partial(_record_pull, self.growth, prior, self.support.rows))
+        return value
+
+    def set_prior(self, prior: Prior | SourcePrior) -> None:
+        """Measure the divergence from another prior; values stay."""
+        if "prior" in self._modules:  # a module's place takes modules only
+            del self.prior
+        self.prior = prior
+
+    def _places(self) -> Tensor | None:
+        """Indices of the entries in the flattened weight, or None if all exist."""
+        return None if self.support.is_full else self.support.flat()
+
+    def _started(self, log_std: Tensor) -> tuple[Tensor | float, Tensor]:
+        """μ and ln σ for the entries that are new after a move, given the others' mean ln σ."""
+        if not isinstance(self.prior, SourcePrior):
+            return 0.0, log_std
+        return self.prior.start(self.support.flat(), log_std)
 
     def sample(self, noise: Tensor) -> Tensor:
         """μ + σ ε for standard normal ``noise [nnz]``."""
@@ -154,7 +183,8 @@ class Weight(nn.Module):
     def resize(self, flat: Tensor, pattern: Pattern | None = None) -> Move:
         """Set other entries, of any number: the support and the parameters are new.
 
-        Entries that stay keep their values; new ones get μ = 0 and the others' geometric mean of σ.
+        Entries that stay keep their values; new ones get μ = 0 and the others' geometric mean of σ, or what a
+        :class:`~szilard.bayes.SourcePrior` has for them.
 
         Args:
             flat: ascending indices of the entries in the flattened weight, int64.
@@ -172,11 +202,13 @@ class Weight(nn.Module):
         place = torch.searchsorted(old, flat).clamp_(max=max(len(old) - 1, 0))
         source = torch.where(old[place] == flat, place, -1) if len(old) else torch.full_like(flat, -1)
         move = Move(source, dropped=len(old) - int((source >= 0).sum()))
-        self.mean.copy_(move.carried(mean))
-        self.mean.requires_grad_(trained[0])
+        fill: Tensor | float = 0.0
         if self.log_std is not None and log_std is not None:
-            self.log_std.copy_(move.carried(log_std, move.survivors(log_std).mean()))
+            fill, log_fill = self._started(move.survivors(log_std).mean())
+            self.log_std.copy_(move.carried(log_std, log_fill))
             self.log_std.requires_grad_(trained[1])
+        self.mean.copy_(move.carried(mean, fill))
+        self.mean.requires_grad_(trained[0])
         return move
 
     def set_support(self, support: Support) -> None:
@@ -193,10 +225,13 @@ class Weight(nn.Module):
 
     @torch.no_grad()
     def carry(self, move: Move) -> None:
-        """Follow a move of the support: new entries get μ = 0 and the survivors' geometric mean of σ."""
+        """Follow a move of the support: new entries get μ = 0 and the survivors' geometric mean of σ, or what a
+        :class:`~szilard.bayes.SourcePrior` has for them."""
+        fill: Tensor | float = 0.0
         if self.log_std is not None:
-            move.carry(self.log_std, move.survivors(self.log_std).mean())
-        move.carry(self.mean)
+            fill, log_fill = self._started(move.survivors(self.log_std).mean())
+            move.carry(self.log_std, log_fill)
+        move.carry(self.mean, fill)
 
 
 def _operator(function: Any) -> Any:
@@ -210,6 +245,14 @@ for _name in ("add", "sub", "mul", "truediv", "pow", "matmul", "neg", "abs", "ge
 
 def _record_growth(growth: GradientListener, rows: int, grad: Tensor) -> None:
     growth.add_gradient(grad.detach().reshape(rows, -1))
+
+
+def _record_pull(
+    growth: GradientListener | GradientCarrier, prior: SourcePrior, rows: int, grad: Tensor
+) -> None:
+    """Add the gradient of the divergence where no entry exists, in the units of the loss that is differentiated."""
+    if not isinstance(growth, GradientCarrier):
+        growth.add_gradient((prior.pull() * grad.detach()).reshape(rows, -1))
 
 
 def _refuse_writing(name: str) -> None:

@@ -30,6 +30,7 @@ class FitOptions:
     temperature: float | None = None
     options: list[str] = field(default_factory=list)
     baselines: bool | None = None
+    prior: str | None = None
 
 
 def read(run_toml: Path | None, options: FitOptions, resumed: Path | None, *, trusted: bool) -> Settings:
@@ -88,11 +89,14 @@ def merge(base: Settings, options: FitOptions) -> Settings:
         network=over(base.network, options.network),
         fit=over(base.fit, options.fit),
         methods=_methods(base.methods, options),
+        prior=base.prior,
     )
 
 
 def _methods(base: dict[str, dict[str, Any]], options: FitOptions) -> dict[str, dict[str, Any]]:
     """Options by method. Density and other options go to the named methods, T also to the baselines that have one."""
+    if options.prior is not None and options.baselines is None:  # controls with and without it run instead
+        options = replace(options, baselines=False)
     if options.methods or not base:
         named = options.methods or [MAIN]
         twice = next((name for name in named if named.count(name) > 1), None)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from szilard import data as data_sets
-from szilard.data import DataSet, Split, image_range, labels, targets
+from szilard.data import DataSet, image_range, known_classes, labels, targets
 from szilard.data.column_warnings import ColumnWarning
 from szilard.data.files import path_of
 from szilard.data.like_training import TrainingTable
@@ -122,20 +119,10 @@ def _relabelled(data: DataSet, found: SavedNetwork, what: str) -> DataSet:
     Raises:
         SzilardError: a class that the network does not know.
     """
-    if not found.classes or data.classes == found.classes:
-        return data
-    places = labels.places(data.classes, found.classes)
-    strange = [name for name, place in zip(data.classes, places, strict=True) if place is None]
+    data, strange = known_classes.numbered(data, found.classes)
     if strange:
         raise labels.unknown(data.name, strange, found.classes, what)
-    number = torch.tensor([place for place in places if place is not None])
-
-    def again(split: Split) -> Split:
-        y = split.y.long()
-        return Split(split.x, torch.where(y >= 0, number[y.clamp_min(0)], y))
-
-    train, valid, test = again(data.train), again(data.valid), again(data.test)
-    return replace(data, train=train, valid=valid, test=test, classes=found.classes)
+    return data
 
 
 def _as_trained(data: DataSet, found: SavedNetwork, what: str) -> DataSet:

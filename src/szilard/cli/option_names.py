@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-_OPTIONS = ("max_drop", "max_bytes", "input_shape", "drop_constant", "n_train", "data_root")
+_OPTIONS = (
+    "max_drop",
+    "max_bytes",
+    "input_shape",
+    "drop_constant",
+    "n_train",
+    "data_root",
+    "checkpoint_rows",
+)
 # Options of methods, which --option sets.
 _METHOD_FLAGS = "pretrained|dense_stem|one_shot|temperature_scaling"
 _METHOD_WORDS = "allocation|pattern|growth|score|mask|init|exploration|prior|except_|only|optimizer"

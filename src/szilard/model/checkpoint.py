@@ -16,7 +16,7 @@ from szilard.file.error import SzilardFileError, printable
 from szilard.model import torch_file
 
 FORMAT = 1
-_KINDS = ("checkpoint", "network")
+_KINDS = ("checkpoint", "network", "prior")
 _ODD = (
     ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError,
     ValueError,
@@ -27,14 +27,19 @@ def save(path: Path, kind: str, content: dict[str, Any]) -> None:
     """Write a dict of tensors, numbers, strings and containers of them.
 
     Args:
-        kind: "checkpoint" or "network".
+        kind: "checkpoint", "network" or "prior".
 
     Raises:
         SzilardError: disk full or folder not writable; the previous file is kept.
     """
+    atomic.write(path, written(kind, content))
+
+
+def written(kind: str, content: dict[str, Any]) -> bytes:
+    """The bytes of a file of :func:`save`."""
     buffer = io.BytesIO()  # torch's own writer aborts the process on a full disk
     torch.save({"szilard": kind, "format": FORMAT, **content}, buffer)
-    atomic.write(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def load(path: Path, kind: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from szilard import atomic, bounded, methods, plain_json
 from szilard.errors import SzilardError
@@ -49,6 +49,11 @@ class MethodFolder:
         return self.path / "one_pass.json"
 
     @property
+    def folds(self) -> Path:
+        """Held-out NLL of the folds that choose a prior."""
+        return self.path / "folds.jsonl"
+
+    @property
     def result(self) -> Path:
         """Written last: if it exists, the method has finished."""
         return self.path / "result.json"
@@ -59,7 +64,7 @@ class MethodFolder:
 
     @property
     def started(self) -> bool:
-        return self.checkpoint.is_file() or self.metrics.is_file() or self.finished
+        return any(path.is_file() for path in (self.checkpoint, self.metrics, self.folds)) or self.finished
 
     def open(self) -> None:
         """Create the folder and remove temporary files that a killed process has left."""
@@ -69,7 +74,15 @@ class MethodFolder:
     def clear(self) -> None:
         """Remove this method's files, and the folder if nothing else is in it."""
         # The result first: an incomplete folder must not look finished.
-        for path in (self.result, self.network, self.checkpoint, self.arrays, self.one_pass, self.metrics):
+        for path in (
+            self.result,
+            self.network,
+            self.checkpoint,
+            self.arrays,
+            self.one_pass,
+            self.metrics,
+            self.folds,
+        ):
             path.unlink(missing_ok=True)
         for path in self.path.glob("events.out.tfevents.*"):
             path.unlink(missing_ok=True)
@@ -136,13 +149,30 @@ class MethodFolder:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder: ``run.toml``, ``report.html`` and a folder for each method."""
+    """A run folder: ``run.toml``, ``report.html`` and a folder for each method.
+
+    A run with a prior from another run also has ``prior.pt``, and its controls in the run folders of :attr:`controls`.
+    """
+
+    FAN_IN: ClassVar[str] = "fan-in"
+    FINE_TUNING: ClassVar[str] = "fine-tuning"
 
     path: Path
 
     @property
     def settings(self) -> Path:
         return self.path / "run.toml"
+
+    @property
+    def prior(self) -> Path:
+        """The prior from another run, so that this run does not need that one again."""
+        return self.path / "prior.pt"
+
+    @property
+    def controls(self) -> list[RunFolder]:
+        """The folders of the controls that are there: the methods without the prior, and fine-tuning."""
+        found = [RunFolder(self.path / name) for name in (self.FAN_IN, self.FINE_TUNING)]
+        return [one for one in found if one.methods()]
 
     def method(self, name: str) -> MethodFolder:
         """The folder of a method; only names of methods are allowed.
@@ -187,8 +217,13 @@ class RunFolder:
             # The settings first: if this is interrupted, --resume must not continue from the remaining files.
             for path in (self.settings, self.path / "report.html"):
                 path.unlink(missing_ok=True)
-            for name in self.methods():
-                self.method(name).clear()
+            for folder in (self, *self.controls):
+                for name in folder.methods():
+                    folder.method(name).clear()
+                if folder is not self:
+                    with contextlib.suppress(OSError):
+                        folder.path.rmdir()
+            self.prior.unlink(missing_ok=True)
         except OSError as error:
             raise SzilardError(
                 f"the earlier run in {self.path} cannot be removed ({error.strerror or error}); name another folder"

@@ -16,6 +16,7 @@ _COUNTS = ("samples", "epochs", "steps", "n_train", "n_test")
 _OF_TARGETS = ("rmse", "nll", "coverage95", "aleatoric", "epistemic")
 _SHARES = ("precision", "recall")
 _CONDITIONS = ("batch", "threads")  # of a measured cost
+_OF_PRIOR = ("source", "chosen", "without", "fine_tuning")
 _TABLES = ("test", "valid", "density")
 
 
@@ -31,6 +32,8 @@ def check(content: Any) -> tuple[dict[str, Any], list[str]]:
       ``recall`` (None if undefined), ``precision_interval``, ``recall_interval``;
     * ``by_target``: a dict for each target: ``target``, ``r2`` (None if all targets are the same), ``rmse``, ``nll``,
       ``coverage95``, ``aleatoric``, ``epistemic`` and optionally ``intervals``;
+    * ``prior``: of a run with a prior from another one: ``source``, ``chosen``, ``without``, ``fine_tuning``: texts;
+      ``folds``, a whole number; ``nll``: held-out NLL by name of the way to train;
     * ``cost``: by name, ``{"value": a number or None, "source": text}``, and ``batch`` and ``threads`` if they are
       there and positive.
 
@@ -68,6 +71,7 @@ def check(content: Any) -> tuple[dict[str, Any], list[str]]:
     take("intervals", _are_intervals, lambda value: {text(name): _ends(pair) for name, pair in value.items()})
     take("by_class", _are_classes, lambda value: [_of_class(row) for row in value])
     take("by_target", _are_targets, lambda value: [_of_target(row) for row in value])
+    take("prior", _is_prior, _of_prior)
     take("cost", lambda value: isinstance(value, dict), lambda value: _costs(value, wrong))
     return found, wrong
 
@@ -158,6 +162,20 @@ def _of_target(row: dict[str, Any]) -> dict[str, Any]:
     found |= {key: float(row[key]) for key in _OF_TARGETS}
     ends = row.get("intervals")
     return found if ends is None else found | {"intervals": {text(k): _ends(v) for k, v in ends.items()}}
+
+
+def _is_prior(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(key), str) for key in _OF_PRIOR)
+        and type(value.get("folds")) is int
+        and isinstance(value.get("nll"), dict)
+    )
+
+
+def _of_prior(value: dict[str, Any]) -> dict[str, Any]:
+    nll = {text(name): float(one) for name, one in value["nll"].items() if is_number(one)}
+    return {key: text(value[key]) for key in _OF_PRIOR} | {"folds": value["folds"], "nll": nll}
 
 
 def _in_range(key: str, value: float) -> bool:

@@ -73,10 +73,24 @@ class FitSettings:
 
 
 @dataclass(frozen=True)
+class PriorSettings:
+    """The prior from another run, which is kept beside ``run.toml`` as ``prior.pt``.
+
+    Attributes:
+        run: where it came from; only compared, never opened again.
+        hash: SHA-256 of ``prior.pt``, hexadecimal.
+    """
+
+    run: str | None = None
+    hash: str | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """One run: one network, one data set, one or more methods.
 
     Attributes:
+        prior: of another run; empty if there is none.
         methods: options by name, in the order in which the methods are trained; the first is the main one.
         signature: shows that this user's szilard wrote the paths in the file, see :mod:`szilard.model.trust`.
     """
@@ -86,12 +100,15 @@ class Settings:
     fit: FitSettings = field(default_factory=FitSettings)
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     signature: str | None = field(default=None, compare=False)
+    prior: PriorSettings = field(default_factory=PriorSettings)
 
     def to_toml(self) -> str:
         """The content of the file, without settings that are None, which TOML cannot represent."""
         content: dict[str, Any] = {"methods": list(self.methods)}
         for name in ("data", "network", "fit"):
             content[name] = _given(dataclasses.asdict(getattr(self, name)))
+        if self.prior.run is not None:
+            content["prior"] = _given(dataclasses.asdict(self.prior))
         content["method"] = {name: _given(options) for name, options in self.methods.items()}
         if self.signature is not None:
             content["signature"] = self.signature
@@ -140,7 +157,7 @@ def read(path: Path) -> Settings:
         raise SzilardError(f"{path} is nested too deeply for a run.toml; fix it") from error
     except ValueError as error:  # not TOML, not UTF-8, a number of thousands of digits
         raise SzilardError(f"{path} is not TOML: {error}; fix it") from error
-    _refuse_unknown(path, "", content, {"data", "network", "fit", "methods", "method", "signature"})
+    _refuse_unknown(path, "", content, {"data", "network", "fit", "methods", "method", "signature", "prior"})
     options = _table(path, "method", content.get("method", {}))
     names = content.get("methods", list(options))
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -165,7 +182,17 @@ def read(path: Path) -> Settings:
         fit=_section(path, "fit", FitSettings, content),
         methods=tables,
         signature=signature,
+        prior=_prior(path, content),
     )
+
+
+def _prior(path: Path, content: dict[str, Any]) -> PriorSettings:
+    found: PriorSettings = _section(path, "prior", PriorSettings, content)
+    if (found.run is None) != (found.hash is None):
+        raise SzilardError(
+            f"[prior] in {path} needs both run and hash; restore the file that szilard fit wrote"
+        )
+    return found
 
 
 def _section(path: Path, name: str, kind: type, content: dict[str, Any]) -> Any:

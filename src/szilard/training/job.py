@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Job:
     Attributes:
         files: the folder to write to, or None.
         made_from: "network", "options" and "data": specs from which the same objects can be built again.
+        prior: what is told in ``result.json`` about a prior from a run; empty if there is none.
+        identity: more settings that determine the result.
     """
 
     fabric: Fabric
@@ -54,6 +56,8 @@ class Job:
     made_from: dict[str, Any]
     tensorboard: bool
     progress: bool
+    prior: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, Any] = field(default_factory=dict)
 
     def run(self, network: nn.Module, *, resume: bool, overwrite: bool) -> Run:
         """Train the prepared ``network``, evaluate it once on the test set, and write all files."""
@@ -62,7 +66,7 @@ class Job:
             files = self.files
             if files is not None:
                 on_rank_zero(self.fabric, lambda: stack.enter_context(lock.method(files.path)))
-                on_rank_zero(self.fabric, lambda: _claim(files, resume=resume, overwrite=overwrite))
+                on_rank_zero(self.fabric, lambda: claim(files, resume=resume, overwrite=overwrite))
             try:
                 return self._run(network, resume)
             except atomic.NotWritten as error:
@@ -218,6 +222,7 @@ class Job:
                 if self.method.class_weights is None
                 else {"class weights": self.method.class_weights.tolist()}
             ),
+            **self.identity,
         }
 
     def _conclude(
@@ -281,11 +286,13 @@ class Job:
             }
             if diverged is not None:
                 result["diverged"] = diverged
+            if self.prior:
+                result["prior"] = self.prior
             atomic.write(self.files.result, (to_json(result, indent=2) + "\n").encode())
         return test, valid, cost
 
 
-def _claim(files: MethodFolder, *, resume: bool, overwrite: bool) -> None:
+def claim(files: MethodFolder, *, resume: bool, overwrite: bool) -> None:
     """Raise if a run would be overwritten without ``overwrite``."""
     if files.started and not resume:
         if not overwrite:

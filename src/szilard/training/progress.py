@@ -41,7 +41,7 @@ class Bar:
         self._began = self._printed = time.perf_counter()
         self._begun = done
         self._bar: Progress | None = None
-        if show and (_moves(self._console) or self._console.is_jupyter):
+        if show and (moves(self._console) or self._console.is_jupyter):
             self._column = BarColumn(bar_width=_LONGEST)
             self._bar = Progress(
                 TextColumn("[bold]{task.description}"),
@@ -154,6 +154,6 @@ def _long(energy: float, cost: float) -> str:
     return f"F {energy + cost:.3f} = {energy:.3f} + {cost:.3f} nats"
 
 
-def _moves(console: Console) -> bool:
+def moves(console: Console) -> bool:
     """Whether a terminal takes control characters."""
     return console.is_terminal and not console.is_dumb_terminal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
 from collections.abc import Callable
@@ -15,13 +16,16 @@ from szilard import data as data_sets
 from szilard.data import DataSet
 from szilard.data.batching import sizes
 from szilard.data.files import path_of
+from szilard.data.loading import load_like
 from szilard.errors import SzilardError, SzilardWarning
+from szilard.model import prior as priors
 from szilard.model import ticket_of_run, trust
+from szilard.model.prior import Source
 from szilard.run import lock
 from szilard.run import settings as toml
 from szilard.run.folder import RunFolder
 from szilard.run.settings import Settings
-from szilard.training import defaults, imbalance
+from szilard.training import defaults, imbalance, prior_folds, single_run, with_prior
 from szilard.training.devices import launched, on_rank_zero, rank, start
 from szilard.training.single_run import fit
 
@@ -46,6 +50,7 @@ def run(
     tensorboard: bool = False,
     progress: bool = True,
     described: Callable[[DataSet], None] | None = None,
+    prior: Source | None = None,
 ) -> Fabric:
     """Train every method of ``settings`` and write the run folder, except the report.
 
@@ -59,6 +64,7 @@ def run(
         accelerator, devices, strategy: see :func:`szilard.training.devices.start`.
         download: let torchvision download a missing data set.
         tensorboard, progress: see :func:`szilard.fit`.
+        prior: from another run, whose path and hash are in the settings; methods that can take one do.
         described: called with the data set after it has been read, in the first of several processes.
 
     Raises:
@@ -76,7 +82,7 @@ def run(
     def begin() -> None:
         nonlocal begun
         begun = True  # before the first file changes
-        _claim(folder, settings, resume=resume, overwrite=overwrite)
+        _claim(folder, settings, prior, resume=resume, overwrite=overwrite)
 
     with hold(out):
         try:
@@ -86,16 +92,18 @@ def run(
                 epochs=fit_.epochs, batch_size=fit_.batch_size, samples=fit_.samples, lr=fit_.lr
             )
             settings = absolute(settings)
-            loaded = data_sets.load(**dataclasses.asdict(settings.data), download=download)
+            loaded = _loaded(settings, prior, download)
             if described is not None and rank() == 0:
                 described(loaded)
             settings = complete(settings, loaded)
-            tried = _try_out(settings, loaded)
+            if prior is not None:
+                with_prior.check_alone(devices)
+            tried = _try_out(settings, loaded, prior)
             fabric = start(accelerator, devices, strategy, settings.fit.precision)
             _check_steps(tried, settings, loaded, fabric.world_size)
             on_rank_zero(fabric, begin)
             _train(
-                fabric, settings, loaded, folder,
+                fabric, settings, loaded, folder, prior,
                 resume=resume, overwrite=overwrite, tensorboard=tensorboard, progress=progress,
             )  # fmt: skip
         except KeyboardInterrupt as stop:
@@ -106,13 +114,30 @@ def run(
     return fabric
 
 
+def _loaded(settings: Settings, prior: Source | None, download: bool) -> DataSet:
+    """The data set; a table is read as that of the prior was, so that rows which lack a category have its columns."""
+    arguments = dataclasses.asdict(settings.data)
+    table = None if prior is None else priors.table_of(prior)
+    if table is not None and Path(settings.data.name).suffix.lower() in (".csv", ".tsv"):
+        with contextlib.suppress(SzilardError):  # other columns or classes: read as without the prior
+            return load_like(table, **arguments)
+    return data_sets.load(**arguments, download=download)
+
+
 def hold(out: Path) -> AbstractContextManager[None]:
     """The lock of a run folder; if a run has several processes, the first one holds the lock for all."""
     return lock.run(out) if rank() == 0 else nullcontext()
 
 
 def _train(
-    fabric: Fabric, settings: Settings, loaded: DataSet, folder: RunFolder, *, resume: bool, **how: Any
+    fabric: Fabric,
+    settings: Settings,
+    loaded: DataSet,
+    folder: RunFolder,
+    prior: Source | None,
+    *,
+    resume: bool,
+    **how: Any,
 ) -> None:
     source = {
         key: value
@@ -123,8 +148,9 @@ def _train(
     for name, options in settings.methods.items():
         if resume and on_rank_zero(fabric, lambda name=name: folder.method(name).finished):  # type: ignore[misc]
             continue
+        method = methods.make(name, len(loaded.train), seed=settings.fit.seed, **options)
         fit(
-            methods.make(name, len(loaded.train), seed=settings.fit.seed, **options),
+            method,
             settings.network.spec,
             loaded,
             **arguments,
@@ -133,6 +159,7 @@ def _train(
             fabric=fabric,
             options=options,
             source=source,
+            prior=prior if with_prior.takes(method) else None,
             **how,
         )
 
@@ -180,19 +207,26 @@ def _defaults(name: str) -> dict[str, Any]:
     }
 
 
-def _try_out(settings: Settings, data: DataSet) -> list[methods.Method]:
+def _try_out(settings: Settings, data: DataSet, prior: Source | None) -> list[methods.Method]:
     """Build and convert every network once, so that an error in the last method shows before training starts."""
+    if prior is not None:
+        single_run.check_network(prior, settings.network.spec)
+        data, _ = priors.matched(prior, data)
+        prior_folds.parts(data.train, 0, stratify=False)  # raises for too few examples
     network = networks.build(settings.network.spec, data.input_shape, data.n_outputs, seed=settings.fit.seed)
     networks.check_fits(network, data)
     imbalance.weights(settings.fit.class_weights, data)
     data_sets.batches(data.train, settings.fit.batch_size or 1, seed=0, epoch=0, augment=settings.fit.augment)
-    tried = []
+    tried: list[methods.Method] = []
     for name, options in settings.methods.items():
         with warnings.catch_warnings():  # they are repeated when it is trained
             warnings.simplefilter("ignore", SzilardWarning)
             method = methods.make(name, len(data.train), **options)
             ticket_of_run.give(method)
-            method.prepare(network, data.target_type.meaning(data.n_outputs), data.input_shape)
+            if prior is not None and (not tried or with_prior.takes(method)):
+                with_prior.prepared(prior, method, network, data, 1.0)
+            else:
+                method.prepare(network, data.target_type.meaning(data.n_outputs), data.input_shape)
         tried.append(method)
     _check_steps(tried, settings, data, 1)  # before other processes are started
     return tried
@@ -217,7 +251,9 @@ def _check_free(folder: RunFolder, *, resume: bool, overwrite: bool) -> None:
         )
 
 
-def _claim(folder: RunFolder, settings: Settings, *, resume: bool, overwrite: bool) -> None:
+def _claim(
+    folder: RunFolder, settings: Settings, prior: Source | None, *, resume: bool, overwrite: bool
+) -> None:
     if overwrite:
         folder.clear()
     elif resume and folder.settings.is_file():
@@ -230,6 +266,8 @@ def _claim(folder: RunFolder, settings: Settings, *, resume: bool, overwrite: bo
         return
     atomic.make_folder(folder.path)
     atomic.remove_leftovers(folder.path)
+    if prior is not None:
+        atomic.write(folder.prior, prior.content)  # before the file that names it
     settings = replace(settings, signature=trust.sign_settings(settings))
     atomic.write(folder.settings, settings.to_toml().encode())
 

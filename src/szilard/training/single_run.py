@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,19 @@ from szilard import data as data_sets
 from szilard import methods, networks
 from szilard.data import DataSet
 from szilard.data.unseen import StandIns
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning, printable
 from szilard.methods import Method
-from szilard.model import ticket_of_run
-from szilard.run.folder import MethodFolder
+from szilard.model import prior as priors
+from szilard.model import ticket_of_run, trust
+from szilard.model.prior import Source
+from szilard.run.folder import MethodFolder, RunFolder
 from szilard.run.settings import check_positive
-from szilard.training import defaults, imbalance, low_density
+from szilard.training import defaults, imbalance, low_density, with_prior
 from szilard.training.devices import rank, start
 from szilard.training.job import Job
 from szilard.training.loop import Plan
 from szilard.training.trained import Run
+from szilard.training.with_prior import Training
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -52,6 +56,7 @@ def fit(
     tensorboard: bool = False,
     progress: bool = True,
     fabric: Fabric | None = None,
+    prior: str | Path | Source | None = None,
     options: dict[str, Any] | None = None,
     source: dict[str, Any] | None = None,
 ) -> Run:
@@ -80,6 +85,10 @@ def fit(
         tensorboard: also write TensorBoard events into ``out``.
         progress: show a bar.
         fabric: an already launched Fabric, instead of the four options above.
+        prior: a run whose posterior is the prior of this one: its folder, the folder of one of its methods, a file in
+            it, or a :class:`szilard.model.prior.Source`. Folds of the training labels choose its width, the
+            temperature, and whether it is used at all; the same method without it, and fine-tuning, are trained beside
+            it (:attr:`Run.choice`, :attr:`Run.controls`). Inputs and targets take the source's normalisation.
         options: options of the method that cannot be read from its attributes.
         source: the arguments of :func:`szilard.data.load`, saved so that ``szilard measure`` finds the data.
 
@@ -93,25 +102,41 @@ def fit(
             resume=resume, overwrite=overwrite, tensorboard=tensorboard, checkpoint_steps=checkpoint_steps
         )
     spec = network if isinstance(network, str) else None
+    given = None if prior is None else _source(prior, spec, None if out is None else Path(out), resume=resume)
+    if given is not None:
+        with_prior.check_alone(devices, fabric)
+        with_prior.check_method(method)
+        data, notes = priors.matched(given, data)
+        for note in notes:
+            warnings.warn(note, SzilardWarning, stacklevel=2)
     if isinstance(network, str):
         network = networks.build(network, data.input_shape, data.n_outputs, seed=seed)
     networks.check_fits(network, data)
-    ticket_of_run.give(method)
-    prepared = method.prepare(network, data.target_type.meaning(data.n_outputs), data.input_shape)
-    if rank() == 0:
-        low_density.warn(prepared, method)
-    method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
-    method.class_weights = imbalance.weights(class_weights, data)
+    balance = imbalance.weights(class_weights, data)
     batch_size = batch_size or defaults.batch_size(len(data.train))
     epochs = epochs or defaults.epochs(len(data.train), batch_size)
     data_sets.batches(
         data.train, batch_size, seed=seed, epoch=0, augment=augment
     )  # raises for arguments that it does not support
+    plan = Plan(epochs, batch_size, seed, augment, checkpoint_steps, checkpoint_seconds)
+    if given is not None:
+        return Training(
+            source=given, fabric=fabric or start(accelerator, devices, strategy, precision), method=method,
+            network=network, spec=spec, data=data, plan=plan, lr=lr, samples=samples, class_weights=balance,
+            out=None if out is None else Path(out).expanduser(), options=_options(method) | (options or {}),
+            data_source=source or {}, tensorboard=tensorboard, progress=progress,
+        ).run(resume=resume, overwrite=overwrite)  # fmt: skip
+    ticket_of_run.give(method)
+    prepared = method.prepare(network, data.target_type.meaning(data.n_outputs), data.input_shape)
+    if rank() == 0:
+        low_density.warn(prepared, method)
+    method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
+    method.class_weights = balance
     job = Job(
         fabric=fabric or start(accelerator, devices, strategy, precision),
         method=method,
         data=data,
-        plan=Plan(epochs, batch_size, seed, augment, checkpoint_steps, checkpoint_seconds),
+        plan=plan,
         lr=lr,
         samples=samples,
         files=None if out is None else MethodFolder(Path(out).expanduser() / method.name),
@@ -120,6 +145,37 @@ def fit(
         progress=progress,
     )
     return job.run(prepared, resume=resume, overwrite=overwrite)
+
+
+def _source(prior: str | Path | Source, spec: str | None, out: Path | None, *, resume: bool) -> Source:
+    """The prior, from the run folder if it is resumed and the source is gone.
+
+    Raises:
+        SzilardError: it cannot be read, or is of another network.
+    """
+    if isinstance(prior, Source):
+        found = prior
+    else:
+        kept = None if out is None or not resume else RunFolder(out.expanduser()).prior
+        gone = not Path(prior).expanduser().exists()
+        found = priors.load(kept) if gone and kept is not None and kept.is_file() else priors.read(prior)
+    if spec is not None:
+        check_network(found, spec)
+    return found
+
+
+def check_network(prior: Source, spec: str) -> None:
+    """Raise unless a network is built as that of a prior was.
+
+    Raises:
+        SzilardError: the prior is of another network.
+    """
+    known = prior.about.network_spec
+    if known is not None and trust.absolute_network(spec) != known:
+        raise SzilardError(
+            f"the prior ({prior.label}) is of the network {printable(known)}, and this run has {printable(spec)}; "
+            "train the same network"
+        )
 
 
 def _refuse_files(**given: Any) -> None:

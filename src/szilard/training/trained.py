@@ -10,6 +10,7 @@ from torch import nn
 
 from szilard.cost import Cost
 from szilard.methods import Method
+from szilard.training.prior_folds import Choice
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,9 @@ class Run:
         cost: of one inference, and of the training.
         history: one dict for each epoch, as in ``metrics.jsonl``.
         folder: folder of the files, or None.
+        choice: with a prior from a run, what the folds chose.
+        controls: with a prior from a run, "fan-in" (the same method without it) and "fine-tuning" (maximum likelihood
+            from the source's weights).
     """
 
     method: str
@@ -34,3 +38,5 @@ class Run:
     cost: Cost
     history: list[dict[str, Any]] = field(repr=False)
     folder: Path | None = None
+    choice: Choice | None = None
+    controls: dict[str, Run] = field(default_factory=dict, repr=False)

@@ -25,6 +25,7 @@ EXAMPLES = (
     "szilard fit --data table.csv --target height,weight --out runs/body",
     "szilard fit --data fashion-mnist --data-root ~/data --n-train 2000 --out runs/small",
     "szilard fit --network network.py:build --data arrays.npz --option every=50",
+    "szilard fit --data few.npz --prior runs/small --out runs/few",
     "szilard fit runs/small/run.toml --out runs/again",
     "szilard fit --out runs/small --resume",
     "torchrun --nproc-per-node 2 -m szilard fit --data digits",
@@ -65,6 +66,7 @@ def fit(
     temperature: n.Temperature = None,
     option: n.MethodOptions = None,
     baselines: n.Baselines = None,
+    prior: n.Prior = None,
     epochs: r.Epochs = None,
     batch_size: r.BatchSize = None,
     lr: r.LearningRate = None,
@@ -86,7 +88,7 @@ def fit(
     wide: o.Wide = False,
 ) -> None:
     """Train a sparse Bayesian network and its baselines; print and plot their quality and cost."""
-    from szilard.cli import fit_settings
+    from szilard.cli import fit_prior, fit_settings
     from szilard.errors import SzilardError
     from szilard.training.run import hold, run
 
@@ -104,6 +106,7 @@ def fit(
             "checkpoint_steps": checkpoint_steps, "checkpoint_seconds": checkpoint_seconds,
         },
         methods=method or [], density=density, temperature=temperature, options=option or [], baselines=baselines,
+        prior=prior,
     )  # fmt: skip
     if resume and out is None and run_toml is not None and run_toml.name == "run.toml":
         out = run_toml.parent
@@ -112,13 +115,15 @@ def fit(
     with ExitStack() as held:
         if out is not None:  # before anything in it is read
             held.enter_context(hold(out))
-        settings = fit_settings.read(run_toml, options, out if resume else None, trusted=trust)
+        resumed = out if resume else None
+        settings = fit_settings.read(run_toml, options, resumed, trusted=trust)
+        settings, source = fit_prior.read(settings, options, run_toml, resumed, trusted=trust)
         out = out or Path("runs") / Path(settings.data.name).stem
         held.enter_context(hold(out))
         fabric = run(
             settings, out, resume=resume, overwrite=overwrite, accelerator=accelerator, devices=devices,
             strategy=strategy, download=download, tensorboard=tensorboard, progress=not (quiet or json),
-            described=None if quiet or json else lambda found: _describe(found, settings.data),
+            described=None if quiet or json else lambda found: _describe(found, settings.data), prior=source,
         )  # fmt: skip
         if fabric.global_rank == 0:
             _show(out, quiet, json, wide)
@@ -154,18 +159,23 @@ def _show(out: Path, quiet: bool, as_json: bool, wide: bool) -> None:
     import shlex
 
     from szilard import atomic, report
-    from szilard.cli import detail_tables, figures, output
+    from szilard.cli import detail_tables, figures, output, prior_table
     from szilard.errors import printable
     from szilard.run.folder import RunFolder
 
+    runs = [out, *(control.path for control in RunFolder(out).controls)]
     try:
         written = report.write(out)
         if as_json:
-            rows, title = figures.of_runs([out])
-            output.as_json({"run": str(out), "report": str(written), "judged": title, "networks": rows})
+            rows, title = figures.of_runs(runs)
+            told = {"prior": {str(out): found}} if (found := prior_table.of_run(out)) else {}
+            output.as_json(
+                {"run": str(out), "report": str(written), "judged": title, "networks": rows} | told
+            )
             return
         if not quiet:
-            detail_tables.show(figures.show([out], wide=wide), wide=wide, elsewhere=figures.ELSEWHERE)
+            detail_tables.show(figures.show(runs, wide=wide), wide=wide, elsewhere=figures.ELSEWHERE)
+            prior_table.show(out, wide=wide)
         output.say(printable(str(written)))
     except KeyboardInterrupt as stop:
         folder = RunFolder(out)

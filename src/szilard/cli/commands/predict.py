@@ -70,8 +70,8 @@ def predict(
     With --one-pass, one pass computes mean and variance of every unit, instead of running the network once for each
     sample. Units count as independent, so epistemic uncertainty is typically somewhat too small.
     """
-    from szilard import atomic
-    from szilard.cli import output, run_paths, spreadsheet
+    from szilard import atomic, spreadsheet
+    from szilard.cli import output, run_paths
     from szilard.cli.external import predictions
     from szilard.cli.inputs import Lines
     from szilard.cli.messages import library_notifier

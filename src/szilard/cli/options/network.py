@@ -79,6 +79,16 @@ MethodOptions = Annotated[
         rich_help_panel=_METHOD,
     ),
 ]
+Prior = Annotated[
+    str | None,
+    typer.Option(
+        "--prior",
+        metavar="RUN",
+        help="Start from the posterior of this run and use it as the prior. Folds of the training labels choose its "
+        "width, T, and whether it is used; the same method without it, and fine-tuning, are trained beside it.",
+        rich_help_panel=_METHOD,
+    ),
+]
 Baselines = Annotated[
     bool | None,
     typer.Option(
