@@ -15,6 +15,7 @@ from szilard.adapt.broadening import Broadening, EmpiricalBayes, Temper
 from szilard.adapt.changes import Change, Changes
 from szilard.adapt.network_entries import NetworkEntries
 from szilard.adapt.network_fit import FitOptions, Gaussian, NetworkFit, divergence
+from szilard.adapt.state import State
 from szilard.adapt.trackers import Branches, NoChange, Tracker, Tracks
 from szilard.adapt.trackers.tracker import normalised
 from szilard.errors import SzilardError
@@ -163,44 +164,21 @@ class NetworkFilter:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything that batches changed, as arrays; random numbers depend on the seed and the number of batches."""
-        return {
-            "mean": self.belief.mean,
-            "precision": self.belief.precision,
-            "log_weight": self.tracks.log_weight,
-            "last_change": self.tracks.last_change,
-            "batches": np.array(self.batches),
-            "found": np.array(self._changes.last),
-            "support": self.entries.support,
-            **{f"extra.{name}": values for name, values in self.belief.extra.items()},
-        }
+        state = State(self.belief, self.tracks, self.batches, self._changes.last)
+        return {**state.arrays("batches"), "support": self.entries.support}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from the arrays of :meth:`state_dict`; raises if they are not those of such a filter."""
-        values = {name: np.array(value) for name, value in state.items()}
-        own = self.state_dict()
-        for name in own:
-            if name not in values:
-                raise SzilardError(
-                    f"the state of the filter lacks {name!r}; it is of another filter or damaged"
-                )
-        if not np.array_equal(values["support"], self.entries.support):
+        if not np.array_equal(state.get("support", np.empty(0)), self.entries.support):
             raise SzilardError(
                 "the state of the filter is of a network with other supports; make the network with the same seed "
                 "and density"
             )
-        count = len(values["log_weight"]) if values["log_weight"].ndim == 1 else 0
-        for name, value in own.items():
-            wanted = value.shape if name in ("batches", "found", "support") else (count, *value.shape[1:])
-            if not count or values[name].shape != wanted or not np.isfinite(values[name]).all():
-                raise SzilardError(
-                    f"{name!r} in the state of the filter has the shape {list(values[name].shape)} or values that "
-                    f"are not finite, but this filter needs {list(wanted)}; it is of another filter or damaged"
-                )
-        extra = {name: values[f"extra.{name}"] for name in self.belief.extra}
-        self.belief = self.belief.changed(mean=values["mean"], precision=values["precision"], extra=extra)
-        # Not normalised again, so that a filter that continues gives the same bits.
-        self.tracks = Tracks(values["log_weight"], values["last_change"].astype(int))
-        self.batches, self._changes.last = int(values["batches"]), int(values["found"])
+        loaded = State.of(state, "batches", self.belief, self.tracker)
+        belief = loaded.belief
+        assert isinstance(belief, Diagonal)
+        self.belief, self.tracks, self.batches = belief, loaded.tracks, loaded.steps
+        self._changes.last = loaded.found
         self.found = None
 
     def width(self) -> float:
