@@ -16,6 +16,7 @@ HIDDEN = (8, 16, 24)  #: units of a hidden layer that are tried
 _STAGES = ((400, 1.0), (300, 0.5), (300, 0.3))  # steps and speed of the fit; after each, the field is coded
 _SHORT = 30_000, 200  # values and steps of the fit that chooses a distribution
 _LEAST = 5_000  # values of a sample
+_LARGE = 25  # bits of a stream for each bit of weights from which on more units are tried
 _SMALL = 2_000  # values of an array below which no fit pays
 _MOST_FITTED = 2_000_000  # values of a sample that are coded after each stage
 
@@ -74,6 +75,8 @@ class FieldCodec:
             if best is not None and found[0] >= best[0]:
                 break
             best = found
+            if found[0] < _LARGE * 8 * len(weights.encode(found[1], found[2], fitted.layout.levels)):
+                break
         assert best is not None
         return cls(bound, periodic, best[1], best[2], within)
 

@@ -24,9 +24,9 @@ from szilard.codec.network import (
 from szilard.codec.slices import Layout, walk
 from szilard.coding import shapes
 
-SAMPLE = 120_000  #: values, over all passes
+SAMPLE = 60_000  #: values, over all passes
 _LEAST = 1500  # of each pass
-_BATCH = 8192
+_BATCH = 4096
 _RATES = (3e-3, 1e-2)  # of the linear part, of the network
 _ESCAPES = 2.0**-14  # of symbols, at least
 _FLOOR = 2.0**-26  # of a probability, that of an escape
