@@ -5,15 +5,13 @@
 static constexpr uint64_t LOW = (uint64_t)1 << 31;
 static constexpr int TABLES = 80, SYMBOLS = 128, MOST_LANES = 256;
 
-static bool bad_lanes(int32_t lanes, const uint64_t *state, int64_t room) {
-    return lanes < 1 || lanes > MOST_LANES || !szilard_fits(state, room, lanes);
-}
+static bool bad_lanes(int32_t lanes) { return lanes < 1 || lanes > MOST_LANES; }
 
 int szilard_interleaved_encode(const uint32_t *start, const uint32_t *width, int64_t count, const uint8_t *tables,
                                const uint8_t *symbols, int32_t lanes, uint64_t *state, int64_t state_room,
                                uint32_t *words, int64_t words_room, int64_t *written) {
-    if (count < 0 || bad_lanes(lanes, state, state_room)) return SZILARD_BAD_GEOMETRY;
-    if (!szilard_fits(words, words_room, count)) return SZILARD_NO_ROOM;
+    if (count < 0 || bad_lanes(lanes)) return SZILARD_BAD_GEOMETRY;
+    if (!szilard_fits(state, state_room, lanes) || !szilard_fits(words, words_room, count)) return SZILARD_NO_ROOM;
     for (int32_t l = 0; l < lanes; ++l) state[l] = LOW;
     int64_t at = words_room;  // words are written from the end
     for (int64_t i = count - 1; i >= 0; --i) {
@@ -36,9 +34,8 @@ int szilard_interleaved_decode(const uint32_t *start, const uint32_t *width, con
                                const uint8_t *tables, int32_t lanes, uint64_t *state, int64_t state_room,
                                const uint32_t *words, int64_t words_count, int64_t *next, int32_t *lane,
                                uint8_t *symbols, int64_t symbols_room) {
-    if (count < 0 || bad_lanes(lanes, state, state_room) || *lane < 0 || *lane >= lanes || *next < 0)
-        return SZILARD_BAD_GEOMETRY;
-    if (!szilard_fits(symbols, symbols_room, count)) return SZILARD_NO_ROOM;
+    if (count < 0 || bad_lanes(lanes) || *lane < 0 || *lane >= lanes || *next < 0) return SZILARD_BAD_GEOMETRY;
+    if (!szilard_fits(state, state_room, lanes) || !szilard_fits(symbols, symbols_room, count)) return SZILARD_NO_ROOM;
     int64_t at = *next;
     int32_t l = *lane;
     for (int64_t i = 0; i < count; ++i) {

@@ -27,7 +27,8 @@ typedef struct {
     const int32_t *near;              // [neighbours, count]
     const int32_t *latitude;          // [count]
     const int64_t *values;            // [size], the slice so far
-    const int64_t *earlier[2];        // [size] each, or null
+    const int64_t *first_earlier;     // [size], or null
+    const int64_t *second_earlier;
 } szilard_field_pass;
 
 // predicted [count] in units of the lattice, scales [count].

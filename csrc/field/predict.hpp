@@ -64,7 +64,7 @@ static void predict(const szilard_field_network &net, const szilard_field_pass &
             all = all >> 4 < LEAST ? LEAST : all >> 4;
             const int e = bits(all);
             for (int k = 0; k < 2; ++k)
-                if (const int64_t *other = pass.earlier[k]) {
+                if (const int64_t *other = k ? pass.second_earlier : pass.first_earlier) {
                     int64_t sum = 0;
                     for (int q = 0; q < 4; ++q) sum += other[pass.near[q * pass.count + t]];
                     d[NEIGHBOURS + k] = cut(other[pass.targets[t]] - (sum >> 2), FAR);

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from szilard.codec.features import features
+from szilard.codec.features import PREVIOUS, features
 from szilard.codec.grid import Pass
 from szilard.codec.network import Network
 from szilard.kernels import native
@@ -51,11 +51,12 @@ class _Compiled:
     ) -> tuple[np.ndarray, np.ndarray]:
         self._network.linear = self._linear[step.level, step.kind].ctypes.data
         count = len(step.targets)
-        others = (ctypes.c_void_p * 2)(*(slice_.ctypes.data for slice_ in earlier))
+        others = [slice_.ctypes.data for slice_ in earlier] + [None] * (PREVIOUS - len(earlier))
         given = FieldPass(
             size=len(known), count=count, level=step.level, kind=step.kind, neighbours=len(step.neighbours),
             place=place, anchor=anchor, targets=step.targets.ctypes.data, near=step.neighbours.ctypes.data,
-            latitude=step.latitude.ctypes.data, values=known.ctypes.data, earlier=others,
+            latitude=step.latitude.ctypes.data, values=known.ctypes.data,
+            first_earlier=others[0], second_earlier=others[1],
         )  # fmt: skip
         predicted, scales = np.empty(count, np.int64), np.empty(count, np.int32)
         status = native.library().szilard_field_predict(

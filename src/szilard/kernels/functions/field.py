@@ -23,8 +23,10 @@ class FieldPass(ctypes.Structure):
         *((name, I64) for name in ("size", "count")),
         *((name, I32) for name in ("level", "kind", "neighbours", "place")),
         ("anchor", I64),
-        *((name, ARRAY) for name in ("targets", "near", "latitude", "values")),
-        ("earlier", ARRAY * 2),
+        *(
+            (name, ARRAY)
+            for name in ("targets", "near", "latitude", "values", "first_earlier", "second_earlier")
+        ),
     )
 
 
