@@ -338,6 +338,38 @@ def test_later_files_are_checked(tmp_path):
         assert again().code == 0
 
 
+def test_no_row_is_learned_twice(tmp_path):
+    first, run = drifting(tmp_path / "first.csv", 40), tmp_path / "run"
+    later = drifting(tmp_path / "later.csv", 20, start=40)
+    columns = ("--target", "up", "--ignore", "price", "--ignore", "when", "--no-controls")
+    assert szilard("stream", first, *columns, "--out", run, "-q").code == 0
+    text = first.read_text()
+    lines = text.splitlines(keepends=True)
+    before = contents(run, FILES)
+
+    def again(data, sentence):
+        szilard("stream", data, "--out", run, "--resume").refused(sentence)
+        assert contents(run, FILES) == before
+
+    def edited_and_cut():
+        first.write_text(text.replace(lines[4], lines[5], 1) + lines[9])
+        again(first, r"has read 40 rows of first\.csv, and .*first\.csv has changed in these rows.*; restore it, put")
+        first.write_text("".join(lines[:31]))
+        again(first, r"has read 40 rows of first\.csv, and .*first\.csv has 30 rows now; restore it, put later rows")
+
+    edited_and_cut()
+    assert szilard("stream", later, "--out", run, "--resume", "-q").code == 0
+    before = contents(run, FILES)
+    edited_and_cut()
+    copy = tmp_path / "copy.csv"
+    for one in (first, copy):
+        one.write_text(text + lines[9])
+        again(one, r"begins with the 40 rows of first\.csv that the stream in .* has read, and would be learned twice")
+    later.write_text(later.read_text() + lines[9])  # the last file may grow
+    assert szilard("stream", later, "--out", run, "--resume", "-q").code == 0
+    assert json.loads((run / "result.json").read_text())["rows"] == 61
+
+
 def test_a_new_class_joins(tmp_path):
     run = tmp_path / "run"
     assert szilard("stream", drifting(tmp_path / "a.csv", 60), *COLUMNS, "--out", run, "-q").code == 0

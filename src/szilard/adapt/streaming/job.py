@@ -6,7 +6,7 @@ import contextlib
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class _Place:
         time: time of the last row that was read, or None.
         found: hash of the rows that were read.
         sizes: valid bytes of ``predictions.csv`` and ``changes.csv``.
+        earlier: name, rows that were read and their hash, of each earlier file.
     """
 
     name: str
@@ -62,11 +63,13 @@ class _Place:
     time: float | None
     found: Any
     sizes: tuple[int, int]
+    earlier: list[tuple[str, int, str]] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
         return {
             "name": self.name, "done": self.done, "total": self.total, "after": self.after, "time": self.time,
             "digest": self.found.hexdigest(), "sizes": list(self.sizes),
+            "earlier": self.earlier,
         }  # fmt: skip
 
 
@@ -195,7 +198,14 @@ def _checked(folder: StreamFolder, state: dict[str, np.ndarray]) -> tuple[Layout
         if not counted(position["done"]) <= counted(position["total"]):
             raise ValueError("position")
         position["sizes"] = first, second
+        position["earlier"] = [_earlier(*one) for one in position.get("earlier", [])]
         return Layout.of_plain(plain["layout"]), position
+
+
+def _earlier(name: Any, done: Any, digest: Any) -> tuple[str, int, str]:
+    if not isinstance(name, str) or not isinstance(digest, str):
+        raise ValueError("position")
+    return name, counted(done), digest
 
 
 @contextlib.contextmanager
@@ -222,18 +232,45 @@ def _place(folder: StreamFolder, data: Path, saved: dict[str, Any], rows: Rows) 
     """Where to go on: in the same file, which may have grown, or at the beginning of another one.
 
     Raises:
-        SzilardError: another file, before the earlier one was read to its end.
+        SzilardError: another file, before the earlier one was read to its end; or rows that were read before.
     """
-    done, sizes = saved["done"], saved["sizes"]
+    done, sizes, earlier = saved["done"], saved["sizes"], saved["earlier"]
     found = rows.hashed(done)
     if done <= len(rows) and found.hexdigest() == saved["digest"]:
-        return _Place(data.name, done, len(rows), saved["after"], saved["time"], found, sizes)
+        return _Place(data.name, done, len(rows), saved["after"], saved["time"], found, sizes, earlier)
+    files = [*earlier, (saved["name"], done, saved["digest"])]
+    _refuse_known(folder, data, files, rows)
     if done < saved["total"]:
         raise SzilardError(
             f"the stream in {folder.path} has read {done:,} of {saved['total']:,} rows of {saved['name']}, and "
             f"{data} is another file, or has changed; finish {saved['name']} first, or start again in another folder"
         )
-    return _Place(data.name, 0, len(rows), saved["time"], saved["time"], rows.hashed(0), sizes)
+    return _Place(data.name, 0, len(rows), saved["time"], saved["time"], rows.hashed(0), sizes, files)
+
+
+def _refuse_known(folder: StreamFolder, data: Path, files: list[tuple[str, int, str]], rows: Rows) -> None:
+    """Raise if a file would be learned twice: it has the name of one that was read, or begins with its rows.
+
+    Args:
+        files: name, rows that were read and their hash, of each file of the stream.
+    """
+    digests = rows.digests({done for _, done, _ in files})
+    for name, done, digest in reversed(files):
+        if done and digests.get(done) == digest:
+            raise SzilardError(
+                f"{data} begins with the {done:,} rows of {name} that the stream in {folder.path} has read, and would "
+                "be learned twice; put later rows alone into a file of another name"
+            )
+        if name == data.name:
+            what = (
+                f"has {len(rows):,} rows now"
+                if len(rows) < done
+                else "has changed in these rows or in its columns"
+            )
+            raise SzilardError(
+                f"the stream in {folder.path} has read {done:,} rows of {name}, and {data} {what}; restore it, put "
+                "later rows into a file of another name, or start again with --overwrite (in Python: overwrite=True)"
+            )
 
 
 def _tell_of_new_classes(rows: Rows, stream: Stream) -> None:

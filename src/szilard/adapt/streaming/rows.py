@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,16 @@ class Rows:
         for row in range(min(count, len(self))):
             self.feed(found, row)
         return found
+
+    def digests(self, counts: Collection[int]) -> dict[int, str]:
+        """The hash of the first rows, in hexadecimal, for each of these numbers of rows that the file has."""
+        found, digests = self.hashed(0), {}
+        for row in range(1 + max((one for one in counts if one <= len(self)), default=-1)):
+            if row:
+                self.feed(found, row - 1)
+            if row in counts:
+                digests[row] = found.hexdigest()
+        return digests
 
     def feed(self, found: Any, row: int) -> None:
         """Add a row to a hash of the rows before it."""
