@@ -35,8 +35,7 @@ def of_numbers(cells: Sequence[str], values: np.ndarray) -> tuple[Tensor, tuple[
     keys: dict[str, tuple[float, str]] = {}
     for cell, value in zip(cells, values.tolist(), strict=True):
         if cell not in keys:
-            text = code(cell)
-            keys[cell] = value, text if _DIGITS.fullmatch(text) else f"{value + 0.0:.0f}"
+            keys[cell] = value, _written(cell, value)
     written: dict[tuple[float, str], list[str]] = {}
     for cell, key in keys.items():
         written.setdefault(key, []).append(cell)
@@ -45,6 +44,29 @@ def of_numbers(cells: Sequence[str], values: np.ndarray) -> tuple[Tensor, tuple[
     number = {key: i for i, key in enumerate(order)}
     index = np.fromiter((number[keys[cell]] for cell in cells), np.int64, len(cells))
     return torch.from_numpy(index), tuple(names)
+
+
+def _written(cell: str, value: float) -> str:
+    """The usual notation of a whole number; leading zeros stay."""
+    text = code(cell)
+    return text if _DIGITS.fullmatch(text) else f"{value + 0.0:.0f}"
+
+
+def as_before(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """For each class name of a table the name that earlier tables gave the class, or its own if they did not have it.
+
+    Equal text is the same class. Otherwise the same number in another notation is, as in :func:`of_numbers`: ``1.0``
+    is ``1``, and ``01`` is not.
+    """
+    usual: dict[str, str] = {}
+    for name in known:
+        if _NUMBER.fullmatch(name):
+            usual.setdefault(_written(name, float(name)), name)
+    exact = set(known)
+    return [
+        name if name in exact or not _NUMBER.fullmatch(name) else usual.get(_written(name, float(name)), name)
+        for name in names
+    ]
 
 
 def places(names: Sequence[str], known: Sequence[str]) -> list[int | None]:

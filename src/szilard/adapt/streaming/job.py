@@ -180,7 +180,8 @@ def _open(
     capacity.check(stream.contest, rows, stream.classes)
     if known is not None and stream.row and not place.done:  # a later file
         layout.strangers(table, known, chosen)
-        _tell_of_new_classes(rows, stream)
+    if plain is not None and plain[1]["done"] == plain[1]["total"]:  # a later file, or one that has grown
+        _tell_of_new_classes(rows, stream, place.done)
     return stream, rows, place
 
 
@@ -273,11 +274,11 @@ def _refuse_known(folder: StreamFolder, data: Path, files: list[tuple[str, int, 
             )
 
 
-def _tell_of_new_classes(rows: Rows, stream: Stream) -> None:
-    """Warn of classes that no earlier file had."""
+def _tell_of_new_classes(rows: Rows, stream: Stream, start: int) -> None:
+    """Warn of classes in the rows from ``start`` that no row before had."""
     if rows.layout.of_numbers:
         return
-    new = [one for one in dict.fromkeys(rows.targets) if one is not None and one not in stream.classes]
+    new = [one for one in dict.fromkeys(rows.targets[start:]) if one is not None and one not in stream.classes]
     if not new:
         return
     shown = ", ".join(repr(shortened(one, 60)) for one in new[:_SHOWN])

@@ -103,9 +103,14 @@ class Rows:
         ) else None  # fmt: skip
         if first is not None:
             row, name = first
+            rest = (
+                "predict such rows without learning them (in Python: strict=False)"
+                if name == self.layout.target
+                else "skip such rows (in Python: strict=False)"
+            )
             raise SzilardError(
                 f"line {self.lines[row]}, column {self.table.called(self.table.index(name))} of {self.table.path} is "
-                "missing, and --strict refuses missing cells; fill it in, or leave --strict out to skip such rows"
+                f"missing, and --strict refuses missing cells; fill it in, or leave --strict out to {rest}"
             )
 
     def _check_order(self, times: np.ndarray, after: float | None) -> None:
@@ -152,10 +157,7 @@ def _targets(table: Table, layout: Layout, classes: Sequence[str]) -> list[Any]:
         values: list[Any] = numbers.reshape(-1).tolist()
     else:
         numbers, names = CLASSES.of_column(known, column)
-        places = labels.places(names, classes)
-        called = [
-            name if place is None else classes[place] for name, place in zip(names, places, strict=True)
-        ]
+        called = labels.as_before(names, classes)
         values = [called[number] for number in numbers.tolist()]
     for row, value in zip(present.tolist(), values, strict=True):
         found[row] = value
