@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +21,7 @@ from szilard.adapt.streaming.persistence import LastLabel, LastNumber
 from szilard.adapt.streaming.scores import WINDOW, Scores
 from szilard.adapt.streaming.settings import StreamSettings, read
 from szilard.adapt.streaming.trace import MOST_BLOCKS, Trace
+from szilard.report.stream_plots import StreamTrace, _memory, plots
 
 
 def rows(count, features=3, *, seed=0):
@@ -129,6 +132,19 @@ def test_the_first_leader_is_twice_as_probable_as_the_mean():
     assert probability == pytest.approx(0.4)
     bank.tracks = type(bank.tracks)(np.log(np.array([0.3, 0.4, *[0.0375] * 8])), bank.tracks.last_change)
     assert log.look(bank, 3, 4) is None  # not far enough ahead
+
+
+def test_memory_is_at_most_all_rows():
+    """Before the first scored row the rate is 1, but for rounding, and nothing is remembered."""
+    one = 1 - 2e-16
+    trace = StreamTrace(
+        ["bank"], True, np.arange(1.0, 7), np.array([0, 0, 1, 1, 1, 1.0]), *np.zeros((2, 6, 1)), np.ones(6),
+        np.array([one, one, one, 0.9, 0.5, 1]), np.zeros(6), [], 1, False,
+    )  # fmt: skip
+    np.testing.assert_allclose(_memory(trace), [np.nan, np.nan, 3, 4, 2, 6])
+    assert _memory(replace(trace, rate=np.array([0.5, 0.7, one, 1, 1, one]))) is None
+    _, small = plots(trace)
+    assert "Memory" in [plot.title for plot in small]
 
 
 # --- the filter

@@ -238,6 +238,15 @@ def test_copying_that_is_better_is_said(tmp_path):
     assert "Copying the last label is better" in (tmp_path / "r" / "report.html").read_text()
 
 
+def test_few_scored_rows_are_a_caution(stream, tmp_path):
+    folder, _ = stream
+    data = drifting(tmp_path / "t.csv", 101)
+    typed = szilard("stream", data, *COLUMNS, "--out", tmp_path / "r", "--no-controls")
+    assert "Few rows: figures of 99 scored rows are uncertain." in typed.output
+    assert "Few rows" in (tmp_path / "r" / "report.html").read_text()
+    assert "Few rows" not in (folder / "run" / "report.html").read_text()
+
+
 def test_detected_changes_are_logged(tmp_path):
     draws = random.Random(2)
     data = tmp_path / "d.csv"
@@ -679,6 +688,8 @@ def test_few_rows_have_no_figures(tmp_path):
     typed = szilard("stream", data, "--target", "y", "--out", tmp_path / "r")
     assert typed.code == 0, typed.output
     assert "0 of 3 rows are scored" in typed.output
+    assert "Few rows" not in typed.output
+    assert json.loads((tmp_path / "r" / "result.json").read_text())["rate"] == 1
     assert "NLL" not in typed.output
     assert (tmp_path / "r" / "weights.csv").read_text() == "feature,mean,std,center,scale\n"
     lines = table(tmp_path / "r" / "predictions.csv")

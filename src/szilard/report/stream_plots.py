@@ -66,15 +66,23 @@ def plots(trace: StreamTrace) -> tuple[list[Plot], list[Plot]]:
         small = [_over_time(trace, "wrong", "Wrong answers", f"in %, {window}")]
     small.append(_state(trace, "width", trace.width, "Width of the belief",
                         "standard deviation of the weights over that before the first row", log=True))  # fmt: skip
-    forgets = (trace.rate < 1).all() and np.ptp(trace.rate) > 1e-9
-    if forgets:
-        memory = 1 / (1 - trace.rate)
+    memory = _memory(trace)
+    if memory is not None:
         small.append(_state(trace, "memory", memory, "Memory",
-                            "rows that count: 1 / (1 - mean rate of forgetting)", log=True))  # fmt: skip
+                            "rows that count: 1 / (1 - mean rate of forgetting), at most all so far", log=True))  # fmt: skip
     if trace.detects:
         small.append(_state(trace, "age", trace.age, "Rows since the last change",
                             "of the most probable hypothesis"))  # fmt: skip
     return wide, small
+
+
+def _memory(trace: StreamTrace) -> np.ndarray | None:
+    """Rows that count at each block's end, ``[B]``; NaN before the first scored row. None if the rate stays the same."""
+    learned = np.cumsum(trace.scored) > 0
+    if np.ptp(trace.rate[learned]) <= 1e-9:
+        return None
+    count = 1 / np.maximum(1 - trace.rate, 1e-12)
+    return np.where(learned, np.minimum(count, trace.end), np.nan)
 
 
 def _running(trace: StreamTrace, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +131,7 @@ def _state(
 
         line(axes, 0, trace.end, y)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-        if log and y.min() > 0 and y.max() / y.min() > 20:
+        if log and np.nanmin(y) > 0 and np.nanmax(y) / np.nanmin(y) > 20:
             log_scale(axes)
         _rows_axis(axes, trace)
 

@@ -10,6 +10,8 @@ from szilard.adapt.streaming.class_contest import ClassContest
 from szilard.adapt.streaming.contest import PERSISTENCE
 from szilard.adapt.streaming.stream import Stream
 
+_FEW = 100  # scored rows below which figures are uncertain
+
 
 @dataclass(frozen=True)
 class Result:
@@ -67,9 +69,14 @@ def of(stream: Stream, data: str) -> Result:
         stream.row, stream.scores.count, stream.skipped, stream.unlabelled,
         len(stream.classes) if isinstance(contest, ClassContest) else 0,
         stream.log.count if stream.log.columns else None,
-        filter_.width(), filter_.rate(),
+        _rounded(filter_.width()), _rounded(filter_.rate()),
         [{"method": name, "name": title, **found} for name, title, found in names],
     )  # fmt: skip
+
+
+def _rounded(value: float) -> float:
+    """Without the noise of the last digits: 1 is 1."""
+    return float(f"{value:.12g}")
 
 
 def counted(result: Result) -> str:
@@ -87,7 +94,15 @@ def counted(result: Result) -> str:
 
 
 def warnings(result: Result) -> list[str]:
-    """Sentences on what is worse than copying the last target."""
+    """Sentences on what is worse than copying the last target, and on few rows."""
+    said = _worse(result)
+    if 0 < result.scored < _FEW:
+        rows = f"{result.scored:,} scored row{'s' * (result.scored > 1)}"
+        said.append(f"Few rows: figures of {rows} are uncertain.")
+    return said
+
+
+def _worse(result: Result) -> list[str]:
     main = result.predictors[0]
     copy = next((one for one in result.predictors if one["method"] == PERSISTENCE), None)
     if copy is None or "nll" not in main:
