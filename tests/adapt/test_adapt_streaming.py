@@ -76,10 +76,14 @@ def test_the_last_label_is_predicted_by_past_transitions():
     np.testing.assert_allclose(copy.predict(), [1 / 3, 1 / 3, 1 / 3])
 
 
-@given(st.lists(st.floats(-5, 5), min_size=2, max_size=20))
+@given(st.lists(st.floats(-5, 5), min_size=4, max_size=20))
 def test_the_last_number_is_a_students_t(targets):
     copy = LastNumber()
-    copy.start(targets[:-1], 2.0)
+    for target in targets[:3]:
+        copy.learn(target)
+    copy.start(2.0)
+    for target in targets[3:-1]:
+        copy.learn(target)
     squares = np.square(np.diff(targets[:-1])).sum()
     shape, rate = 0.5 * len(targets[:-1]), 0.5 * (4 + squares)
     wanted = stats.t(2 * shape, targets[-2], np.sqrt(rate / shape)).logpdf(targets[-1])

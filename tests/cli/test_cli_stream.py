@@ -159,6 +159,26 @@ def test_controls_are_learners_of_their_own(tmp_path, target):
             assert control["rmse"] == pytest.approx(np.sqrt(np.mean(wrong)), rel=1e-9)
 
 
+@pytest.mark.parametrize("target", ["up", "price"])
+def test_persistence_copies_targets_of_skipped_rows(tmp_path, target):
+    gaps = [(row, 1) for row in range(0, 120, 3)]
+    data = drifting(tmp_path / "rows.csv", 120, gaps=gaps)
+    options = ("--target", target, "--time", "when", "--ignore", "price" if target == "up" else "up")
+    assert szilard("stream", data, *options, "--out", tmp_path / "r", "-q").code == 0
+    lines = table(tmp_path / "r" / "predictions.csv")
+    last = {line["row"]: before["target"] for before, line in zip(lines, lines[1:], strict=False)}
+    scored = [line for line in lines if line["log_probability"]]
+    assert len(scored) == (79 if target == "up" else 50)
+    copy = json.loads((tmp_path / "r" / "result.json").read_text())["predictors"][1]
+    assert copy["method"] == "persistence"
+    if target == "up":
+        right = [last[line["row"]] == line["target"] for line in scored]
+        assert copy["accuracy"] == pytest.approx(np.mean(right))
+    else:
+        errors = [float(last[line["row"]]) - float(line["target"]) for line in scored]
+        assert copy["rmse"] == pytest.approx(np.sqrt(np.mean(np.square(errors))))
+
+
 def test_weights_of_a_number_are_in_its_units(tmp_path):
     draws = random.Random(3)
     data = tmp_path / "t.csv"

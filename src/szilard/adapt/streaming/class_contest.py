@@ -81,6 +81,11 @@ class ClassContest(Contest):
                 logs[2:] = found
         return logs, wrong
 
+    def pass_by(self, target: Any) -> None:
+        number = self.learner._number(target)
+        self._follow()
+        self._copy.learn(number)
+
     def state_dict(self) -> dict[str, np.ndarray]:
         copied = {f"persistence.{name}": values for name, values in self._copy.state_dict().items()}
         return {**self.learner.state_dict(), **self._state_of_controls(), **copied}

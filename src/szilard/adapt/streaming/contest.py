@@ -76,6 +76,10 @@ class Contest(ABC):
         """
 
     @abstractmethod
+    def pass_by(self, target: Any) -> None:
+        """Take the target of a row that is skipped: persistence copies it, and a new class joins at the prior."""
+
+    @abstractmethod
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything that rows changed."""
 

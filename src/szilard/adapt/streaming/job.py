@@ -199,7 +199,7 @@ def _checked(folder: StreamFolder, state: dict[str, np.ndarray]) -> tuple[Layout
         if not counted(position["done"]) <= counted(position["total"]):
             raise ValueError("position")
         position["sizes"] = first, second
-        position["earlier"] = [_earlier(*one) for one in position.get("earlier", [])]
+        position["earlier"] = [_earlier(*one) for one in position["earlier"]]
         return Layout.of_plain(plain["layout"]), position
 
 

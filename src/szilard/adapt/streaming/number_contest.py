@@ -58,6 +58,7 @@ class NumberContest(Contest):
             logs[2:] = self._controls.learn_each(self._x, (target - center) / width) - math.log(width)
         self.learner._learn(self._values, target)  # last, because the units of features follow the row
         if scale is None:
+            self._copy.learn(target)
             if self.learner._scale_ is not None:
                 self._start(early)
             return logs, errors
@@ -70,11 +71,14 @@ class NumberContest(Contest):
         self._copy.learn(target)
         return logs, errors
 
+    def pass_by(self, target: Any) -> None:
+        self._copy.learn(target)
+
     def _start(self, early: list[tuple[np.ndarray, float]]) -> None:
         """Let the controls learn the first rows, now that the target's scale is known."""
         assert self.learner._scale_ is not None
         center, width = self.learner._scale_
-        self._copy.start([target for _, target in early], width)
+        self._copy.start(width)
         self._follow()
         if self._controls is None:
             return
@@ -90,6 +94,8 @@ class NumberContest(Contest):
         self._load_learner(state)
         self._load_controls(state)
         self._copy.load_state_dict(part(state, "persistence."))
+        if len(self._copy.early) < len(self.learner._early_):
+            raise ValueError("first rows")
         if (self.learner._scale_ is not None) != math.isfinite(self._copy.scale):
             raise ValueError("differences")
         center, scale = self.learner._scale_ or (0.0, 1.0)

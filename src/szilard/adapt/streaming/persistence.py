@@ -67,17 +67,20 @@ class LastNumber:
         last: the last target; NaN before the first.
         scale: of the target; NaN before it is known.
         shape, rate: of the inverse gamma distribution of the variance, in units of the scale.
+        early: targets that wait until the scale is known.
     """
 
     def __init__(self) -> None:
         self.last = math.nan
         self.scale = math.nan
         self.shape, self.rate = 0.5, 0.5
+        self.early: list[float] = []
 
-    def start(self, targets: list[float], scale: float) -> None:
-        """Take the first targets and the target's scale."""
+    def start(self, scale: float) -> None:
+        """Take the target's scale, and learn the targets that waited for it."""
         self.scale = scale
-        for target in targets:
+        early, self.early = self.early, []
+        for target in early:
             self.learn(target)
 
     def moments(self) -> tuple[float, float]:
@@ -97,7 +100,10 @@ class LastNumber:
         )
 
     def learn(self, target: float) -> None:
-        """Learn the next target."""
+        """Learn the next target, or let it wait for the scale."""
+        if not math.isfinite(self.scale):
+            self.early.append(target)
+            return
         if math.isfinite(self.last):
             self.shape += 0.5
             step = (target - self.last) / self.scale
@@ -105,7 +111,8 @@ class LastNumber:
         self.last = target
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        return {"numbers": np.array([self.last, self.scale, self.shape, self.rate])}
+        numbers = np.array([self.last, self.scale, self.shape, self.rate])
+        return {"numbers": numbers, "early": np.array(self.early, dtype=float)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue; raises ValueError if the array is damaged."""
@@ -119,4 +126,8 @@ class LastNumber:
             raise ValueError("differences")
         if known != math.isfinite(last) or (known and not abs(last) < _HUGE * scale):
             raise ValueError("differences")
+        early = state["early"].astype(float)
+        if early.ndim != 1 or not np.isfinite(early).all() or (known and len(early)):
+            raise ValueError("differences")
         self.last, self.scale, self.shape, self.rate = last, scale, shape, rate
+        self.early = early.tolist()

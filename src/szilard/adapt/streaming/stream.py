@@ -20,7 +20,7 @@ from szilard.adapt.streaming.settings import StreamSettings
 from szilard.adapt.streaming.trace import Trace
 from szilard.errors import SzilardError
 
-VERSION = 1
+VERSION = 2
 _PLAIN = "stream.plain"
 
 
@@ -64,6 +64,8 @@ class Stream:
         if not rows.complete[number]:
             self.skipped += 1
             self.log.skip(self._learned())
+            if target is not None:
+                self.contest.pass_by(target)
             return as_line([*start, *[None] * len(self.contest.columns()), None]), None
         predicted = self.contest.predict(rows.features(number))
         if target is None:
