@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -164,9 +165,10 @@ def test_persistence_copies_targets_of_skipped_rows(tmp_path, target):
     gaps = [(row, 1) for row in range(0, 120, 3)]
     data = drifting(tmp_path / "rows.csv", 120, gaps=gaps)
     options = ("--target", target, "--time", "when", "--ignore", "price" if target == "up" else "up")
-    assert szilard("stream", data, *options, "--out", tmp_path / "r", "-q").code == 0
+    with pytest.warns(UserWarning, match="40 of 120 rows"):
+        assert szilard("stream", data, *options, "--out", tmp_path / "r", "-q").code == 0
     lines = table(tmp_path / "r" / "predictions.csv")
-    last = {line["row"]: before["target"] for before, line in zip(lines, lines[1:], strict=False)}
+    last = {line["row"]: before["target"] for before, line in pairwise(lines)}
     scored = [line for line in lines if line["log_probability"]]
     assert len(scored) == (79 if target == "up" else 50)
     copy = json.loads((tmp_path / "r" / "result.json").read_text())["predictors"][1]
@@ -382,9 +384,15 @@ def test_no_row_is_learned_twice(tmp_path):
 
     def edited_and_cut():
         first.write_text(text.replace(lines[4], lines[5], 1) + lines[9])
-        again(first, r"has read 40 rows of first\.csv, and .*first\.csv has changed in these rows.*; restore it, put")
+        again(
+            first,
+            r"has read 40 rows of first\.csv, and .*first\.csv has changed in these rows.*; restore it, put",
+        )
         first.write_text("".join(lines[:31]))
-        again(first, r"has read 40 rows of first\.csv, and .*first\.csv has 30 rows now; restore it, put later rows")
+        again(
+            first,
+            r"has read 40 rows of first\.csv, and .*first\.csv has 30 rows now; restore it, put later rows",
+        )
 
     edited_and_cut()
     assert szilard("stream", later, "--out", run, "--resume", "-q").code == 0
@@ -393,7 +401,10 @@ def test_no_row_is_learned_twice(tmp_path):
     copy = tmp_path / "copy.csv"
     for one in (first, copy):
         one.write_text(text + lines[9])
-        again(one, r"begins with the 40 rows of first\.csv that the stream in .* has read, and would be learned twice")
+        again(
+            one,
+            r"begins with the 40 rows of first\.csv that the stream in .* has read, and would be learned twice",
+        )
     later.write_text(later.read_text() + lines[9])  # the last file may grow
     assert szilard("stream", later, "--out", run, "--resume", "-q").code == 0
     assert json.loads((run / "result.json").read_text())["rows"] == 61
@@ -485,6 +496,59 @@ def test_bad_input_is_refused_in_one_sentence(tmp_path):
     )  # fmt: skip
     refused("520 features.* too many for a full belief .*add --belief diagonal", "--target", "y", data=wide)
     assert szilard("stream", wide, "--target", "y", "--belief", "diagonal", *out, "-q").code == 0
+
+
+@pytest.mark.parametrize("column", ["x", "price"])
+def test_a_huge_number_is_refused_before_anything_is_written(tmp_path, column):
+    data, run = drifting(tmp_path / "t.csv", 60), tmp_path / "run"
+    good = data.read_text()
+    options = ("--target", "price", "--ignore", "up", "--time", "when", "--decimal", ".")
+    place = {"x": 1, "price": 4}[column]
+
+    def with_cell(cell):
+        lines = good.splitlines()
+        cells = lines[40].split(",")
+        cells[place] = cell
+        return "\n".join([*lines[:40], ",".join(cells), *lines[41:]]) + "\n"
+
+    data.write_text(with_cell("-1e200"))
+    sentence = (
+        rf"error: line 41, column '{column}' of .*t\.csv is -1e200, and numbers beyond 1e100 cannot be "
+    )
+    szilard("stream", data, *options, "--out", run).refused(sentence)
+    assert not run.exists()
+    data.write_text(with_cell("-1e99"))
+    for resumed in ((), ("--resume",)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            typed = szilard("stream", data, *options, "--out", run, "-q", *resumed)
+        assert typed.code == 0, typed.output
+        data.write_text(with_cell("-1e99") + "60,0.5,red,no,50\n")
+    before = contents(run, FILES)
+    data.write_text(data.read_text() + "61,1e101,red,no,50\n")
+    szilard("stream", data, "--out", run, "--resume").refused(r"line 63, column 'x' of .*t\.csv is 1e101")
+    assert contents(run, FILES) == before
+
+
+def test_what_cannot_be_computed_names_its_line(tmp_path):
+    data = tmp_path / "t.csv"
+    draws = random.Random(0)
+    cells = [f"{draws.random()},{draws.random()}e-120" for _ in range(60)]
+    cells[50] = "0.5,1e99"
+    data.write_text("x,y\n" + "\n".join(cells) + "\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        szilard("stream", data, "--target", "y", "--out", tmp_path / "r").refused(
+            r"line 52 of .*t\.csv: (?!row)"
+        )
+
+
+def test_many_skipped_rows_are_a_warning(tmp_path):
+    gaps = [*((row, 1) for row in range(4)), *((row, 2) for row in range(3, 9))]
+    data = drifting(tmp_path / "t.csv", 80, gaps=gaps)
+    sentence = r"9 of 80 rows of .*t\.csv \(11\.2 %\) lack some feature and are skipped; column 'colour' has most gaps"
+    with pytest.warns(UserWarning, match=sentence):
+        assert szilard("stream", data, *COLUMNS, "--out", tmp_path / "r", "--no-controls", "-q").code == 0
 
 
 def test_other_peoples_files_stay(tmp_path):

@@ -69,7 +69,7 @@ def plots(trace: StreamTrace) -> tuple[list[Plot], list[Plot]]:
     memory = _memory(trace)
     if memory is not None:
         small.append(_state(trace, "memory", memory, "Memory",
-                            "rows that count: 1 / (1 - mean rate of forgetting), at most all so far", log=True))  # fmt: skip
+                            "rows that count: 1 / (1 - mean rate of forgetting), at most all", log=True))  # fmt: skip
     if trace.detects:
         small.append(_state(trace, "age", trace.age, "Rows since the last change",
                             "of the most probable hypothesis"))  # fmt: skip
@@ -77,7 +77,7 @@ def plots(trace: StreamTrace) -> tuple[list[Plot], list[Plot]]:
 
 
 def _memory(trace: StreamTrace) -> np.ndarray | None:
-    """Rows that count at each block's end, ``[B]``; NaN before the first scored row. None if the rate stays the same."""
+    """Rows that count at each block's end, ``[B]``, NaN before the first scored row; None if the rate is constant."""
     learned = np.cumsum(trace.scored) > 0
     if np.ptp(trace.rate[learned]) <= 1e-9:
         return None

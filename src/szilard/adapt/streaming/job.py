@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ from szilard.run import lock
 from szilard.run.folder import RunFolder
 
 _SHOWN = 5  # classes in a message
+_COUNTED = re.compile(r"^row [0-9]+ ")  # of a filter, which counts from 0 the rows that it learned
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ def _open(
         place = _place(folder, data, plain[1], rows)
     rows.check(strict=chosen.strict, after=place.after)
     capacity.check(stream.contest, rows, stream.classes)
+    rows.warn_of_gaps(place.done)
     if known is not None and stream.row and not place.done:  # a later file
         layout.strangers(table, known, chosen)
     if plain is not None and plain[1]["done"] == plain[1]["total"]:  # a later file, or one that has grown
@@ -278,7 +281,9 @@ def _tell_of_new_classes(rows: Rows, stream: Stream, start: int) -> None:
     """Warn of classes in the rows from ``start`` that no row before had."""
     if rows.layout.of_numbers:
         return
-    new = [one for one in dict.fromkeys(rows.targets[start:]) if one is not None and one not in stream.classes]
+    new = [
+        one for one in dict.fromkeys(rows.targets[start:]) if one is not None and one not in stream.classes
+    ]
     if not new:
         return
     shown = ", ".join(repr(shortened(one, 60)) for one in new[:_SHOWN])
@@ -346,9 +351,11 @@ def _read(
 def _step(stream: Stream, rows: Rows, place: _Place, tables: list[Growing]) -> None:
     number = place.done
     try:
-        predicted, change = stream.step(rows, number)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+            predicted, change = stream.step(rows, number)
     except SzilardError as error:
-        raise SzilardError(f"line {rows.lines[number]} of {rows.table.path}: {error}") from error
+        said = _COUNTED.sub("it ", str(error))
+        raise SzilardError(f"line {rows.lines[number]} of {rows.table.path}: {said}") from error
     tables[0].add(predicted)
     if change is not None:
         tables[1].add(change)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import gammaln
 
 _SMOOTHING = 0.5  # of a transition that has not been seen (Krichevsky and Trofimov 1981)
-_HUGE = 1e100  # no difference of targets in units of their scale is this large
+_HUGE = 1e150  # a difference of targets in units of their scale whose square is finite
 _LEAST = 1.05  # shape of the noise for which a variance is given, as in UnknownNoise
 
 
@@ -119,7 +119,7 @@ class LastNumber:
         last, scale, shape, rate = state["numbers"].astype(float).tolist()
         known = math.isfinite(scale)
         if (
-            not (0.5 <= shape < math.inf and 0 < rate < _HUGE)
+            not (0.5 <= shape < math.inf and 0 < rate < _HUGE**2)
             or (known and not scale > 0)
             or math.isinf(scale)
         ):

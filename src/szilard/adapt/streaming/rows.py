@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -14,9 +15,11 @@ from szilard.data import dates, labels
 from szilard.data.reading import code
 from szilard.data.table import Table
 from szilard.data.target_readers import CLASSES, QUANTITIES
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning, shortened
 
 _SEPARATOR = "\x1f"
+MOST = 1e100  #: largest absolute value of a number, so that squares are finite
+_MANY = 0.1  # a share of skipped rows that is worth a warning
 
 
 class Rows:
@@ -87,13 +90,14 @@ class Rows:
         return {name: {v for v in values if v is not None} for name, values in self._values if name in kinds}
 
     def check(self, *, strict: bool, after: float | None) -> None:
-        """Raise for rows that are out of order, and with ``strict`` for missing cells.
+        """Raise for huge numbers, for rows that are out of order, and with ``strict`` for missing cells.
 
         Args:
             after: time of the last row of an earlier file.
         """
         if self.times is not None:
             self._check_order(self.times, after)
+        self._check_size()
         if not strict:
             return
         named = [self.layout.target, *(one.name for one in self.layout.features)]
@@ -111,6 +115,41 @@ class Rows:
             raise SzilardError(
                 f"line {self.lines[row]}, column {self.table.called(self.table.index(name))} of {self.table.path} is "
                 f"missing, and --strict refuses missing cells; fill it in, or leave --strict out to {rest}"
+            )
+
+    def warn_of_gaps(self, start: int) -> None:
+        """Warn if many of the rows from ``start`` are skipped, and name the column with most gaps."""
+        rows = len(self) - start
+        skipped = rows - int(self.complete[start:].sum())
+        if not skipped > _MANY * rows:
+            return
+        names = (one.name for one in self.layout.features)
+        gaps = {name: int(self.table.missing(self.table.index(name))[start:].sum()) for name in names}
+        worst = max(gaps, key=lambda name: gaps[name])
+        warnings.warn(
+            f"{skipped:,} of {rows:,} rows of {self.table.path} ({100 * skipped / rows:.1f} %) lack some feature and "
+            f"are skipped; column {self.table.called(self.table.index(worst))} has most gaps ({gaps[worst]:,}), so fill it "
+            "in, or leave it out with --ignore from the first file on (in Python: ignore=[...])",
+            SzilardWarning,
+            stacklevel=2,
+        )
+
+    def _check_size(self) -> None:
+        """Raise for the first number whose square could not be computed with."""
+        kinds = {one.name: one.kind for one in self.layout.features}
+        found = [(name, values) for name, values in self._values if kinds.get(name) == columns.NUMBER]
+        found += [(self.layout.target, self.targets)] if self.layout.of_numbers else []
+        first: tuple[int, str] | None = None
+        for name, values in found:
+            huge = np.abs(np.array(values, dtype=float)) > MOST  # a missing one is NaN
+            if huge.any() and (first is None or int(huge.argmax()) < first[0]):
+                first = int(huge.argmax()), name
+        if first is not None:
+            column = self.table.index(first[1])
+            cell = shortened(self.table.columns[column][first[0]], 60)
+            raise SzilardError(
+                f"line {self.lines[first[0]]}, column {self.table.called(column)} of {self.table.path} is {cell}, and "
+                "numbers beyond 1e100 cannot be learned; correct it, or empty the cell"
             )
 
     def _check_order(self, times: np.ndarray, after: float | None) -> None:

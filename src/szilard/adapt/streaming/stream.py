@@ -74,6 +74,8 @@ class Stream:
             return as_line([*start, *predicted, None]), None
         logs, errors = self.contest.learn(target)
         scored = not np.isnan(logs).any()
+        if scored and not (np.isfinite(logs).all() and np.isfinite(errors).all()):
+            raise SzilardError("a target is too far from those before it to compute with; correct it")
         if scored:
             self.scores.add(logs, errors)
         if self.trace.add(logs, errors):
