@@ -82,7 +82,12 @@ def test_the_first_way_within_a_standard_error_of_the_lowest_is_chosen():
     scores[ways[5]] = around(1.0)
     error = 0.3 / 19**0.5  # of the mean of differences of ±0.3
     scores[ways[3]] = around(1.0 + 0.9 * error, 0.3)
-    assert prior_folds.chosen(scores, 4).best == ways[3]
+    choice = prior_folds.chosen(scores, 4)
+    assert (choice.best, choice.lowest) == (ways[3], ways[5])
+    assert choice.sentence() == (
+        "4 folds chose prior with 2 σ, T 1: held-out NLL 1.06 nats; 5 without transfer; 1 by prior with 4 σ, T 1, "
+        "within one standard error; 5 by fine-tuning"
+    )
     scores[ways[3]] = around(1.0 + 1.1 * error, 0.3)
     assert prior_folds.chosen(scores, 4).best == ways[5]
     scores[ways[3]], scores[ways[6]] = around(5.0), around(1.0 + 0.1 * error, 0.3)  # a later one
@@ -111,10 +116,23 @@ def test_a_wrong_source_is_refused_though_no_transfer_comes_last():
     assert choice.best == choice.without
 
 
+def test_a_prior_that_is_not_below_no_transfer_is_refused_even_within_a_standard_error():
+    ways = prior_folds.candidates(1.0, 1e-3)
+    narrow, wide, alone = Candidate(1.0, 1.0), Candidate(4.0, 1.0), Candidate(None, 1.0)
+    scores = {way: around(5.0) for way in ways} | {narrow: around(1.01, 0.5), alone: around(1.0)}
+    assert prior_folds.chosen(scores, 4).best == alone
+    scores[wide] = around(0.99)  # now the source helps, but not at its own σ
+    assert prior_folds.chosen(scores, 4).best == wide
+    scores[narrow] = around(0.995, 0.5)
+    assert prior_folds.chosen(scores, 4).best == narrow
+
+
 def test_of_equal_ways_the_first_is_chosen():
     ways = prior_folds.candidates(1.0, 1e-3)
-    choice = prior_folds.chosen({way: around(1.0) for way in ways}, 4)
-    assert choice.best.widen == 1.0
+    scores = {way: around(1.0 + (way.widen is None)) for way in ways}
+    choice = prior_folds.chosen(scores, 4)
+    assert choice.best == ways[0] == Candidate(1.0, 0.1)
+    assert choice.without == Candidate(None, 0.1)
     assert choice.fine_tuning.lr == 1e-3
 
 

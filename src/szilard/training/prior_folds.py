@@ -145,14 +145,16 @@ class Choice:
     """What the folds chose.
 
     Attributes:
-        best: of the prior and no transfer; the run trains by it.
-        without: the best without transfer, for the control.
+        best: preferred of the prior and no transfer; the run trains by it.
+        lowest: of these the one with the lowest NLL.
+        without: preferred of those without transfer, for the control.
         fine_tuning: the best learning rate of the control.
         nll: mean held-out NLL of every candidate by name, nats (in units of the targets).
         folds: their number.
     """
 
     best: Candidate
+    lowest: Candidate
     without: Candidate
     fine_tuning: Candidate
     nll: dict[str, float]
@@ -164,6 +166,8 @@ class Choice:
         line = f"{self.folds} folds chose {best}: held-out NLL {self.nll[best]:.3g} nats"
         if best != other:
             line += f"; {self.nll[other]:.3g} without transfer"
+        if self.lowest.name != best:
+            line += f"; {self.nll[self.lowest.name]:.3g} by {self.lowest.name}, within one standard error"
         return f"{line}; {self.nll[self.fine_tuning.name]:.3g} by fine-tuning"
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,8 +186,9 @@ def chosen(scores: dict[Candidate, Tensor | None], folds: int) -> Choice:
 
     Of the prior and no transfer, in the order of ``scores``, the first whose NLL is less than one standard error above
     the lowest (Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3). The error is that of the
-    mean of the differences from the lowest, example by example, as if examples were independent. Of fine-tuning the
-    lowest.
+    mean of the differences from the lowest, example by example, as if examples were independent. A prior whose NLL is
+    not below that of every way without transfer is never taken, so that a wrong source is refused. Of fine-tuning the
+    lowest is taken.
 
     Args:
         scores: NLL of the same examples ``[N]`` by each candidate; None if it diverged.
@@ -199,9 +204,12 @@ def chosen(scores: dict[Candidate, Tensor | None], folds: int) -> Choice:
             "no way to use the prior gave a finite held-out NLL; try a lower learning rate, or train without the prior"
         )
     alone = {one: each for one, each in bayesian.items() if one.widen is None}
+    refused = min((means[one] for one in alone), default=math.inf)
+    allowed = {one: each for one, each in bayesian.items() if one in alone or means[one] < refused}
     first = next(one for one in scores if one.lr is None and one.widen is None)  # if all of them diverged
     return Choice(
-        _preferred(bayesian),
+        _preferred(allowed),
+        min(bayesian, key=means.__getitem__),
         _preferred(alone) if alone else first,
         min((one for one in scores if one.lr is not None), key=means.__getitem__),
         {one.name: value for one, value in means.items()},
