@@ -85,14 +85,17 @@ def test_the_first_way_within_a_standard_error_of_the_lowest_is_chosen():
     choice = prior_folds.chosen(scores, 4)
     assert (choice.best, choice.lowest) == (ways[3], ways[5])
     assert choice.sentence() == (
-        "4 folds chose prior with 2 σ, T 1: held-out NLL 1.06 nats; 5 without transfer; 1 by prior with 4 σ, T 1, "
-        "within one standard error; 5 by fine-tuning"
+        "4 folds chose prior with 2 σ, T 1: held-out NLL 1.06 nats; 5 without transfer; the lowest is 1 by prior "
+        "with 4 σ, T 1; 5 by fine-tuning"
     )
     scores[ways[3]] = around(1.0 + 1.1 * error, 0.3)
     assert prior_folds.chosen(scores, 4).best == ways[5]
-    scores[ways[3]], scores[ways[6]] = around(5.0), around(1.0 + 0.1 * error, 0.3)  # a later one
-    assert prior_folds.chosen(scores, 4).best == ways[5]
-    scores[ways[3]] = around(1.0 + 0.9 * error)  # the difference is small, but the same for every example
+    scores[ways[2]], scores[ways[3]] = around(1.0), around(1.0 + 0.1 * error, 0.3)  # the lowest comes first
+    assert prior_folds.chosen(scores, 4).best == ways[2]
+    scores[ways[2]], scores[ways[3]] = (
+        around(5.0),
+        around(1.0 + 0.9 * error),
+    )  # as small, but for every example
     assert prior_folds.chosen(scores, 4).best == ways[5]
 
 
@@ -116,15 +119,34 @@ def test_a_wrong_source_is_refused_though_no_transfer_comes_last():
     assert choice.best == choice.without
 
 
-def test_a_prior_that_is_not_below_no_transfer_is_refused_even_within_a_standard_error():
+def test_the_lowest_prior_must_be_a_standard_error_below_no_transfer():
     ways = prior_folds.candidates(1.0, 1e-3)
     narrow, wide, alone = Candidate(1.0, 1.0), Candidate(4.0, 1.0), Candidate(None, 1.0)
-    scores = {way: around(5.0) for way in ways} | {narrow: around(1.01, 0.5), alone: around(1.0)}
-    assert prior_folds.chosen(scores, 4).best == alone
-    scores[wide] = around(0.99)  # now the source helps, but not at its own σ
+    error = 0.5 / 19**0.5  # of the mean of differences of ±0.5
+    scores = {way: around(5.0) for way in ways} | {wide: around(1.0 - 0.9 * error, 0.5), alone: around(1.0)}
+    scores[narrow] = around(0.999)
+    choice = prior_folds.chosen(scores, 4)
+    assert (choice.best, choice.lowest) == (alone, wide)
+    scores[narrow] = around(1.001)
+    scores[wide] = around(1.0 - 1.1 * error, 0.5)
     assert prior_folds.chosen(scores, 4).best == wide
-    scores[narrow] = around(0.995, 0.5)
+    scores[wide] = around(1.0 - 1.1 * error, 0.5)
+    scores[narrow] = around(
+        1.0 - 0.5 * error, 0.5
+    )  # below no transfer, but above the lowest for every example
+    assert prior_folds.chosen(scores, 4).best == wide
+    scores[narrow] = around(1.0 - 0.5 * error)
     assert prior_folds.chosen(scores, 4).best == narrow
+    scores[narrow] = around(1.001, -0.5)  # within a standard error of the lowest, but above no transfer
+    assert prior_folds.chosen(scores, 4).best == wide
+
+
+def test_a_prior_is_taken_if_no_transfer_diverges():
+    ways = prior_folds.candidates(1.0, 1e-3)
+    scores = {way: None if way.widen is None and way.lr is None else around(1.0) for way in ways}
+    choice = prior_folds.chosen(scores, 4)
+    assert choice.best == ways[0]
+    assert choice.without == Candidate(None, 0.1)
 
 
 def test_of_equal_ways_the_first_is_chosen():

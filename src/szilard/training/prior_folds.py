@@ -167,7 +167,7 @@ class Choice:
         if best != other:
             line += f"; {self.nll[other]:.3g} without transfer"
         if self.lowest.name != best:
-            line += f"; {self.nll[self.lowest.name]:.3g} by {self.lowest.name}, within one standard error"
+            line += f"; the lowest is {self.nll[self.lowest.name]:.3g} by {self.lowest.name}"
         return f"{line}; {self.nll[self.fine_tuning.name]:.3g} by fine-tuning"
 
     def to_dict(self) -> dict[str, Any]:
@@ -184,11 +184,11 @@ class Choice:
 def chosen(scores: dict[Candidate, Tensor | None], folds: int) -> Choice:
     """The preferred candidates among those that the held-out labels do not tell from the best.
 
-    Of the prior and no transfer, in the order of ``scores``, the first whose NLL is less than one standard error above
-    the lowest (Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3). The error is that of the
-    mean of the differences from the lowest, example by example, as if examples were independent. A prior whose NLL is
-    not below that of every way without transfer is never taken, so that a wrong source is refused. Of fine-tuning the
-    lowest is taken.
+    The source is used if the lowest NLL with a prior is more than one standard error below the lowest without transfer,
+    so that a wrong source is refused. Of the priors that are below the latter, or else of no transfer, the first in the
+    order of ``scores`` is taken whose NLL is less than one standard error above the lowest (Breiman et al.,
+    "Classification and Regression Trees", 1984, section 3.4.3). The errors are those of the mean of differences,
+    example by example, as if examples were independent. Of fine-tuning the lowest is taken.
 
     Args:
         scores: NLL of the same examples ``[N]`` by each candidate; None if it diverged.
@@ -204,11 +204,15 @@ def chosen(scores: dict[Candidate, Tensor | None], folds: int) -> Choice:
             "no way to use the prior gave a finite held-out NLL; try a lower learning rate, or train without the prior"
         )
     alone = {one: each for one, each in bayesian.items() if one.widen is None}
-    refused = min((means[one] for one in alone), default=math.inf)
-    allowed = {one: each for one, each in bayesian.items() if one in alone or means[one] < refused}
+    priors = {one: each for one, each in bayesian.items() if one.widen is not None}
+    if alone and priors:
+        rival = min(alone, key=means.__getitem__)
+        if _excess(alone[rival], priors[min(priors, key=means.__getitem__)]) <= 1.0:
+            priors = {}
+        priors = {one: each for one, each in priors.items() if means[one] < means[rival]}
     first = next(one for one in scores if one.lr is None and one.widen is None)  # if all of them diverged
     return Choice(
-        _preferred(allowed),
+        _preferred(priors or alone),
         min(bayesian, key=means.__getitem__),
         _preferred(alone) if alone else first,
         min((one for one in scores if one.lr is not None), key=means.__getitem__),
@@ -220,9 +224,12 @@ def chosen(scores: dict[Candidate, Tensor | None], folds: int) -> Choice:
 def _preferred(scores: dict[Candidate, Tensor]) -> Candidate:
     """The first that is less than a standard error above the lowest, or the lowest."""
     lowest = min(scores, key=lambda one: float(scores[one].mean()))
-    for one, each in scores.items():
-        difference = each - scores[lowest]
-        error = float(difference.std()) / math.sqrt(len(difference)) if len(difference) > 1 else 0.0
-        if one == lowest or float(difference.mean()) < error:
-            break
-    return one
+    return next(one for one in scores if one == lowest or _excess(scores[one], scores[lowest]) < 1.0)
+
+
+def _excess(each: Tensor, other: Tensor) -> float:
+    """How far the mean of one ``[N]`` is above that of the other, in standard errors of their difference."""
+    difference = each - other
+    mean = float(difference.mean())
+    error = float(difference.std()) / math.sqrt(len(difference)) if len(difference) > 1 else 0.0
+    return mean / error if error > 0 else math.copysign(math.inf, mean) if mean else 0.0
