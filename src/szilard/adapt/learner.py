@@ -13,13 +13,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from szilard.adapt.broadening import Broadening
 from szilard.adapt.features import LARGEST, Features
 from szilard.adapt.filter import Filter
-from szilard.adapt.observations import Logistic, Observation
+from szilard.adapt.observations import Observation
 from szilard.adapt.presets import PRESETS
 from szilard.adapt.scaling import Scaler
 from szilard.adapt.trackers import Tracker
 from szilard.errors import SzilardError
-
-_NONE = Logistic()  # of a filter that is made anew
 
 
 class Learner(BaseEstimator):
@@ -41,20 +39,24 @@ class Learner(BaseEstimator):
     bias: bool
 
     def _start(self, observation: Observation) -> None:
-        if self.preset not in PRESETS:
-            raise SzilardError(f"unknown preset {self.preset!r}: choose {', '.join(PRESETS)}")
-        rule, tracker = PRESETS[self.preset].make()
+        rule, tracker = self._rules()
         self.filter_ = Filter(
             observation,
             int(self.bias),
-            broadening=self.broadening or rule,
-            tracker=self.tracker or tracker,
+            broadening=rule,
+            tracker=tracker,
             belief=self.belief,
             prior_scale=self.prior_scale,
         )
         self.followers_: list[Filter] = []
         self.scaler_ = Scaler()
         self.names_ = Features()
+
+    def _rules(self) -> tuple[Broadening, Tracker]:
+        if self.preset not in PRESETS:
+            raise SzilardError(f"unknown preset {self.preset!r}: choose {', '.join(PRESETS)}")
+        rule, tracker = PRESETS[self.preset].make()
+        return self.broadening or rule, self.tracker or tracker
 
     def _started(self) -> bool:
         return hasattr(self, "filter_")
@@ -164,12 +166,11 @@ class Learner(BaseEstimator):
         try:
             plain = json.loads(str(state["plain"]))
             of = str(plain["learner"])
-            self._forget()
-            self._start(_NONE)
             if of != self._setting():
                 raise SzilardError(
                     f"the state is of {of}, and this is {self._setting()}; make the same learner"
                 )
+            self._forget()
             self._start(self._observation_of(plain))
             self.names_.columns = {(str(name), text): i for i, (name, text) in enumerate(plain["columns"])}
             self.names_.kinds = {str(name): str(kind) for name, kind in plain["kinds"].items()}
@@ -188,12 +189,8 @@ class Learner(BaseEstimator):
 
     def _setting(self) -> str:
         """What determines the learner, for files and messages."""
-        parts = (
-            self.filter_.broadening.setting(),
-            self.filter_.tracker.setting(),
-            f"{self.filter_.belief.name} belief",
-        )
-        return f"{type(self).__name__} with {', '.join(parts)}"
+        rule, tracker = self._rules()
+        return f"{type(self).__name__} with {rule.setting()}, {tracker.setting()}, {self.belief} belief"
 
     def _plain_state(self) -> dict[str, Any]:
         """What the subclass remembers besides, as JSON."""
