@@ -1,6 +1,6 @@
 """Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md, docs/faults.md,
-docs/any_network.md, docs/any_training.md, docs/one_pass.md, docs/moments.md, docs/topology.md and docs/priors.md from
-benchmarks/results/.
+docs/any_network.md, docs/any_training.md, docs/one_pass.md, docs/moments.md, docs/topology.md, docs/streams.md and
+docs/priors.md from benchmarks/results/.
 
     python benchmarks/render.py
 
@@ -23,7 +23,15 @@ import uci
 from common import machine
 from common.cells import REASON_COLUMNS
 from files import section_tables
-from pages import moments_blocks, one_pass_blocks, priors_blocks, results, topology_blocks, zoo_blocks
+from pages import (
+    moments_blocks,
+    one_pass_blocks,
+    priors_blocks,
+    results,
+    streams_blocks,
+    topology_blocks,
+    zoo_blocks,
+)
 from pages.results import ROOT, NotMeasured, figures, last_line, markdown, part, read
 from training import race, step_tables
 from uncertainty import fashion_runs, fashion_tables
@@ -43,6 +51,7 @@ PAGES = (
             "one_pass.md",
             "moments.md",
             "topology.md",
+            "streams.md",
             "priors.md",
         )
     ),
@@ -214,6 +223,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **one_pass_blocks.BLOCKS,
     **moments_blocks.BLOCKS,
     **topology_blocks.BLOCKS,
+    **streams_blocks.BLOCKS,
     **priors_blocks.BLOCKS,
 }
 

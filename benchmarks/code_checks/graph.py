@@ -13,7 +13,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("likelihood",),
     ("kernels", "cost", "metrics", "data", "networks"),
     ("sparse", "coding"),
-    ("bayes", "file"),
+    ("bayes", "codec", "file"),
     ("topology", "deploy"),
     ("methods",),
     ("run",),

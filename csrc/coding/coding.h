@@ -36,6 +36,18 @@ SZILARD_API int szilard_decode(uint32_t *contexts, int64_t contexts_room, uint64
 SZILARD_API int szilard_draw(int64_t count, int32_t size, const uint32_t *indices, int64_t blocks, uint32_t seed,
                              int32_t *levels, int64_t levels_room);
 
+// Interleaved coding of symbols 0..127 under tables 0..79 of 2^16 slots: start and width are [80, 128], lookup is
+// [80, 2^16]. Symbol i is in lane i mod lanes; a lane is a uint64. `words` are filled from the end, at most one for each symbol.
+SZILARD_API int szilard_interleaved_encode(const uint32_t *start, const uint32_t *width, int64_t count,
+                                           const uint8_t *tables, const uint8_t *symbols, int32_t lanes,
+                                           uint64_t *state, int64_t state_room, uint32_t *words, int64_t words_room,
+                                           int64_t *written);
+// next: words that were read; lane: of the next symbol.
+SZILARD_API int szilard_interleaved_decode(const uint32_t *start, const uint32_t *width, const uint8_t *lookup,
+                                           int64_t count, const uint8_t *tables, int32_t lanes, uint64_t *state,
+                                           int64_t state_room, const uint32_t *words, int64_t words_count,
+                                           int64_t *next, int32_t *lane, uint8_t *symbols, int64_t symbols_room);
+
 // Rate-aware rounding of `count` columns, from `first` on, of a matrix of `rows` x `cols` levels (quantise.hpp).
 SZILARD_API int szilard_quantise(uint32_t *contexts, int64_t contexts_room, int model, int32_t rows, int32_t cols,
                                  int32_t first, int32_t count, double *weights, int64_t weights_room,

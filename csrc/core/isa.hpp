@@ -57,6 +57,8 @@ struct szilard_kernels {
     void (*class_uncertainty)(int64_t batch, int64_t classes, const float *mean, const float *variance, int64_t points,
                               const float *noise, float scale, bool single, float *answer, float *aleatoric,
                               float *epistemic, float *scratch);
+    void (*field_predict)(const szilard_field_network &, const szilard_field_pass &, int64_t *predicted,
+                          int32_t *scales);
 };
 
 // The kernels of the instruction set in use.

@@ -3,6 +3,7 @@
 #pragma once
 #include "coding.h"
 #include "core.h"
+#include "field.h"
 #include "inference.h"
 #include "norm.h"
 #include "sparse.h"

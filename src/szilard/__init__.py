@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from szilard import (
         adapt,
         bayes,
+        codec,
         compression,
         cost,
         data,
@@ -45,6 +46,7 @@ __all__ = [
     "adapt",
     "bayes",
     "bayesianize",
+    "codec",
     "compress",
     "compression",
     "convert",
@@ -71,6 +73,7 @@ _PACKAGES = frozenset(
     {
         "adapt",
         "bayes",
+        "codec",
         "compression",
         "cost",
         "data",

@@ -1,11 +1,14 @@
 """Every function of the C ABI checks the sizes of its output arrays, and refuses arrays that are too small."""
 
+import ctypes
+
 import pytest
 import torch
 from kernel_memory import PARAMETERS, Memory, call, needs_kernels
 from torch import Tensor
 
 from szilard.kernels import native
+from szilard.kernels.functions.field import FieldNetwork, FieldPass
 from szilard.sparse import Support
 
 pytestmark = needs_kernels
@@ -142,6 +145,36 @@ class Case:
     def draw(self):
         indices = self.m.input(torch.tensor([7, 0, 255], dtype=torch.int32))
         return (33, 16, indices, 3, 5, self.m.output(33, dtype=torch.int32))
+
+    def interleaved_encode(self):
+        start, width, _ = self.tables()
+        names, values = (self.m.input(torch.full((9,), value, dtype=torch.uint8)) for value in (3, 63))
+        state, words = self.m.output(2, dtype=torch.int64), self.m.output(9, dtype=torch.int32)
+        self.written = ctypes.c_int64()
+        return (start, width, 9, names, values, 2, state, words, ctypes.byref(self.written))
+
+    def interleaved_decode(self):
+        names = self.m.input(torch.full((9,), 3, dtype=torch.uint8))
+        state = self.integers([1 << 31, 1 << 31], torch.int64)
+        words = self.m.input(torch.zeros(9, dtype=torch.int32))
+        self.place = ctypes.c_int64(), ctypes.c_int32()
+        answer = self.m.output(9, dtype=torch.uint8)
+        return (*self.tables(), 9, names, 2, state, words, 9, *map(ctypes.byref, self.place), answer)
+
+    def tables(self) -> list[int | None]:
+        from szilard.coding import shapes
+
+        arrays = (shapes.starts().astype("i4"), shapes.frequencies().astype("i4"), shapes.lookup())
+        return [self.m.input(torch.from_numpy(array)) for array in arrays]
+
+    def field_predict(self):
+        places = torch.arange(5, dtype=torch.int32)
+        weights = [self.m.input(torch.ones(n, dtype=torch.int32)) for n in (23, 3 * 31, 9, 6, 8)]
+        self.network = FieldNetwork(3, *weights)
+        arrays = [self.m.input(one) for one in (places, places.repeat(16), places, torch.arange(5))]
+        self.step = FieldPass(5, 5, 0, 0, 16, 0, 0, *arrays, None, None)
+        pointers = (ctypes.byref(self.network), ctypes.byref(self.step))
+        return (*pointers, self.m.output(5, dtype=torch.int64), self.m.output(5, dtype=torch.int32))
 
     def levels(self) -> int | None:
         return self.m.input(torch.tensor([3, -70000, 0, 1, 5, -2, 0, 0, 900, 1, -1, 44], dtype=torch.int32))

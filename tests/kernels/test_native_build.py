@@ -18,11 +18,13 @@ from cli_tools import environment, szilard
 from szilard import SzilardError, SzilardWarning
 from szilard import __version__ as version
 from szilard.kernels import dispatch, native
+from szilard.kernels.functions.field import FieldNetwork, FieldPass
 from szilard.kernels.functions.inference import Step
 
 ROOT = Path(__file__).parents[2]
 HEADER = "".join(path.read_text() for path in sorted((ROOT / "csrc").glob("*/*.h")))
 
+OTHER = native.ABI_VERSION + 1
 COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
 needs_library = pytest.mark.skipif(
@@ -70,6 +72,8 @@ CTYPES = {
     "const szilard_index *": ctypes.POINTER(native.Index),
     "const szilard_geometry *": ctypes.POINTER(native.Geometry),
     "const szilard_step *": ctypes.POINTER(Step),
+    "const szilard_field_network *": ctypes.POINTER(FieldNetwork),
+    "const szilard_field_pass *": ctypes.POINTER(FieldPass),
     "const char *": ctypes.c_char_p,
 }
 
@@ -96,6 +100,8 @@ def test_every_function_is_declared_with_the_types_of_the_header():
         ("szilard_key", native.Key),
         ("szilard_geometry", native.Geometry),
         ("szilard_step", Step),
+        ("szilard_field_network", FieldNetwork),
+        ("szilard_field_pass", FieldPass),
     ],
 )
 def test_structures_are_those_of_the_header(name, structure):
@@ -122,10 +128,10 @@ def test_the_built_library_works():
 
 @needs_compiler
 def test_a_library_of_another_version_is_refused(tmp_path, monkeypatch):
-    source = 'extern "C" int szilard_abi_version() { return 7; }'
+    source = f'extern "C" int szilard_abi_version() {{ return {OTHER}; }}'
     monkeypatch.setenv("SZILARD_LIBRARY", str(compiled(tmp_path, source)))
     with pytest.raises(
-        SzilardError, match=f"version 7 of the interface, and this szilard needs {native.ABI_VERSION}"
+        SzilardError, match=f"version {OTHER} of the interface, and this szilard needs {native.ABI_VERSION}"
     ):
         native.library()
     with pytest.raises(SzilardError, match="unset the variable"):
@@ -159,9 +165,9 @@ def test_a_missing_library_is_reported(no_library):
 
 @needs_compiler
 def test_a_stale_library_of_the_package_is_not_used(no_library, tmp_path, monkeypatch):
-    other = compiled(tmp_path, 'extern "C" int szilard_abi_version() { return 7; }')
+    other = compiled(tmp_path, f'extern "C" int szilard_abi_version() {{ return {OTHER}; }}')
     monkeypatch.setattr(native, "_packaged", lambda: other)
-    with pytest.warns(SzilardWarning, match="version 7 of the interface"):
+    with pytest.warns(SzilardWarning, match=f"version {OTHER} of the interface"):
         assert dispatch.implementation(torch.zeros(1)) == "torch"
 
 

@@ -11,11 +11,11 @@ from szilard.adapt.beliefs import BELIEFS, Belief, Projection, WeightPrior
 from szilard.adapt.broadening import Broadening, EmpiricalBayes, Temper
 from szilard.adapt.changes import Change, Changes
 from szilard.adapt.observations import Observation
+from szilard.adapt.state import State
 from szilard.adapt.trackers import Bank, Branches, Tracker, Tracks
 from szilard.adapt.trackers.tracker import normalised
 from szilard.errors import SzilardError
 
-_ROUNDING = 1e-6  # of the sum of probabilities in a state
 MOST_WEIGHTS = 500  #: of a full belief, whose rows take time cubic in them
 
 
@@ -169,64 +169,13 @@ class Filter:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything that rows changed, as arrays."""
-        return {
-            "mean": self.belief.mean,
-            "precision": self.belief.precision,
-            "log_weight": self.tracks.log_weight,
-            "last_change": self.tracks.last_change,
-            "rows": np.array(self.rows),
-            "found": np.array(self._changes.last),
-            **{f"extra.{name}": values for name, values in self.belief.extra.items()},
-        }
+        return State(self.belief, self.tracks, self.rows, self._changes.last).arrays("rows")
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from the arrays of :meth:`state_dict`; raises if they are not those of such a filter."""
-        values = {name: np.array(value) for name, value in state.items()}
-        extra = {name: values.get(f"extra.{name}") for name in self.belief.extra}
-        missing = [name for name in self.state_dict() if name not in values]
-        if missing:
-            raise SzilardError(
-                f"the state of the filter lacks {missing[0]!r}; it is of another filter or damaged"
-            )
-        number = len(values["log_weight"]) if values["log_weight"].ndim == 1 else 0
-        most = self.tracker.most()
-        if number > most if most is not None else number != len(self.tracker.start().log_weight):
-            number = 0
-        wanted = {
-            "mean": (number, *self.belief.mean.shape[1:]),
-            "precision": (number, *self.belief.precision.shape[1:]),
-            "last_change": (number,),
-            **{f"extra.{name}": (number, *one.shape[1:]) for name, one in self.belief.extra.items()},
-        }
-        for name, shape in wanted.items():
-            if not number or values[name].shape != shape or not _finite(values[name]):
-                raise SzilardError(
-                    f"{name!r} in the state of the filter has the shape {list(values[name].shape)} or values that "
-                    f"are not finite, but this filter needs {list(shape)}; it is of another filter or damaged"
-                )
-        belief = self.belief.changed(
-            mean=values["mean"],
-            precision=values["precision"],
-            extra={name: one for name, one in extra.items() if one is not None},
-        )
-        rows, found, last = values["rows"], values["found"], values["last_change"]
-        if (
-            not belief.is_positive()
-            or not all(one.shape == () and one.dtype.kind in "iu" for one in (rows, found))
-            or last.dtype.kind not in "iu"
-            or rows < 0
-            or not -1
-            <= min(int(found), int(last.min()))
-            <= max(int(found), int(last.max()))
-            < max(int(rows), 1)
-            or not _finite(values["log_weight"])
-            or abs(np.logaddexp.reduce(values["log_weight"])) > _ROUNDING
-        ):
-            raise SzilardError("the state of the filter is damaged; start again without it")
-        self.belief = belief
-        # Not normalised again, so that a filter that continues gives the same bits.
-        self.tracks = Tracks(values["log_weight"], last.astype(int))
-        self.rows, self._changes.last = int(rows), int(found)
+        loaded = State.of(state, "rows", self.belief, self.tracker)
+        self.belief, self.tracks, self.rows = loaded.belief, loaded.tracks, loaded.steps
+        self._changes.last = loaded.found
         self.found, self._ahead = None, None
 
     def _branches(self) -> Branches:
@@ -294,7 +243,3 @@ def _check_size(belief: str, prior: WeightPrior) -> None:
             f"a full belief over {prior.mean.size:,} weights is too large (at most {MOST_WEIGHTS}); "
             'choose belief="diagonal" or fewer features'
         )
-
-
-def _finite(values: np.ndarray) -> bool:
-    return values.dtype.kind in "iuf" and bool(np.isfinite(values).all())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from szilard.adapt.trackers.tracker import Branches, Tracker, Tracks, count, probability
+from szilard.adapt.trackers.tracker import Branches, Detecting, Tracks
 
 
-class Beam(Tracker):
+class Beam(Detecting):
     """Before each row every hypothesis splits: no change, or a change, whose belief is broadened (Li et al. 2021).
 
     The most probable ``size`` hypotheses stay, by joint probability: the parent's, times p(change), times the evidence.
@@ -18,17 +18,9 @@ class Beam(Tracker):
     """
 
     name = "beam"
-    detects = True
 
     def __init__(self, size: int = 6, change: float = 0.01) -> None:
-        self.size = count(size, "size")
-        self.change = probability(change, "change")
-
-    def start(self) -> Tracks:
-        return Tracks.equal(1)
-
-    def most(self) -> int:
-        return self.size
+        super().__init__(size, change)
 
     def branch(self, tracks: Tracks, rate: float) -> Branches:
         number = len(tracks.log_weight)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from szilard.adapt.trackers.tracker import Branches, Tracker, Tracks, count, probability
+from szilard.adapt.trackers.tracker import Branches, Detecting, Tracks
 
 
-class RunLength(Tracker):
+class RunLength(Detecting):
     """One hypothesis for each row of the last change (Adams and MacKay 2007, arXiv:0710.3742).
 
     Before each row one new hypothesis joins: a change now. It continues the most probable one with a broadened belief,
@@ -19,17 +19,9 @@ class RunLength(Tracker):
     """
 
     name = "run-length"
-    detects = True
 
     def __init__(self, size: int = 20, change: float = 0.01) -> None:
-        self.size = count(size, "size")
-        self.change = probability(change, "change")
-
-    def start(self) -> Tracks:
-        return Tracks.equal(1)
-
-    def most(self) -> int:
-        return self.size
+        super().__init__(size, change)
 
     def branch(self, tracks: Tracks, rate: float) -> Branches:
         number = len(tracks.log_weight)

@@ -87,6 +87,27 @@ class Tracker(ABC):
         return f"{self.name}({', '.join(f'{name}={value}' for name, value in sorted(vars(self).items()))})"
 
 
+class Detecting(Tracker):
+    """A tracker whose hypotheses differ in when the world changed.
+
+    Args:
+        size: hypotheses that stay after each row.
+        change: p(change) before each row.
+    """
+
+    detects = True
+
+    def __init__(self, size: int, change: float) -> None:
+        self.size = count(size, "size")
+        self.change = probability(change, "change")
+
+    def start(self) -> Tracks:
+        return Tracks.equal(1)
+
+    def most(self) -> int:
+        return self.size
+
+
 def normalised(log_weight: np.ndarray) -> np.ndarray:
     """Log weights whose exponentials sum to 1."""
     shifted = log_weight - log_weight.max()

@@ -1,6 +1,6 @@
 """The functions of the C ABI that return a status, by family: one table for each folder of ``csrc``."""
 
-from szilard.kernels.functions import coding, core, inference, norm, sparse
+from szilard.kernels.functions import coding, core, field, inference, norm, sparse
 from szilard.kernels.functions.types import Arguments
 
 FUNCTIONS: dict[str, Arguments] = {
@@ -8,6 +8,7 @@ FUNCTIONS: dict[str, Arguments] = {
     **sparse.FUNCTIONS,
     **norm.FUNCTIONS,
     **coding.FUNCTIONS,
+    **field.FUNCTIONS,
     **inference.FUNCTIONS,
 }
 """Argument types by function name."""

@@ -1,0 +1,1 @@
+"""Parts of streams.py: streams, methods and peers, and their figures."""

@@ -1,0 +1,89 @@
+"""From floating-point values and a bound to integers, and back with the same bits on every machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from szilard.codec.network import STEP
+from szilard.errors import SzilardError
+
+UNITS = 64  #: of the lattice in a bound; a bin is 127 wide, so that no value moves by more than 63
+LARGEST = 1 << 44
+_FINE = 1 - 2.0**-10  # of a relative bound, for the rounding of logarithm and exponential
+_TAYLOR = (
+    1.0,
+    0.6931471805599453,
+    0.2402265069591007,
+    0.055504108664821576,
+    0.009618129107628477,
+    0.0013333558146428441,
+    0.00015403530393381606,
+    1.5252733804059838e-05,
+    1.3215486790144305e-06,
+    1.0178086009239696e-07,
+    7.054911620801121e-09,
+    4.44553827187081e-10,
+    2.5678435993488196e-11,
+    1.3691488853904124e-12,
+)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The largest error of a value.
+
+    Attributes:
+        size: absolute, or a share of each value's magnitude.
+        relative: whether it is a share of the magnitude; zeros then stay zero.
+    """
+
+    size: float
+    relative: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.size > 0 and np.isfinite(self.size)):
+            raise SzilardError(f"the bound of an error must be positive and finite, not {self.size:g}")
+        if self.relative and self.size >= 1:
+            raise SzilardError(f"a relative bound must be below 1, not {self.size:g}")
+
+    @property
+    def unit(self) -> float:
+        """Width of a unit of the lattice, in the array's units or in log2."""
+        if self.relative:
+            return float(np.log2(1 + self.size)) * _FINE / UNITS
+        return self.size / UNITS
+
+    def broken(self, original: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+        """Where a decoded value is farther from the original than the bound, bool; both finite, of one shape."""
+        error = np.abs(original.astype(np.float64) - decoded.astype(np.float64))
+        if self.relative:
+            return ~(error <= self.size * np.abs(original.astype(np.float64)))
+        return ~(error <= self.size)
+
+
+def to_integers(values: np.ndarray, unit: float) -> np.ndarray | None:
+    """The nearest points of the lattice, int64; None if one is too far from zero."""
+    scaled = np.floor(values.astype(np.float64) / unit + 0.5)
+    if scaled.size and not np.abs(scaled).max() < LARGEST:
+        return None
+    return scaled.astype(np.int64)
+
+
+def from_integers(lattice: np.ndarray, unit: float) -> np.ndarray:
+    """Values of points of the lattice, float64: one product, which is the same everywhere."""
+    return lattice.astype(np.float64) * unit
+
+
+def exp2(values: np.ndarray) -> np.ndarray:
+    """2^x by sums and products alone, which are the same everywhere; |x| < 2000."""
+    whole = np.floor(values + 0.5)
+    rest = values - whole
+    total = np.full_like(rest, _TAYLOR[-1])
+    for coefficient in reversed(_TAYLOR[:-1]):
+        total = total * rest + coefficient
+    return np.ldexp(total, whole.astype(np.int32))
+
+
+assert STEP == 2 * UNITS - 1

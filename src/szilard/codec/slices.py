@@ -1,0 +1,194 @@
+"""Code the slices of a lattice one after the other, each from coarse to fine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from szilard.codec.features import PREVIOUS, Features, features
+from szilard.codec.grid import Pass, passes
+from szilard.codec.network import STEP, Network
+from szilard.codec.predicting import predictor
+from szilard.coding import CodingError
+
+FARTHEST = 1 << 46  #: of any point of a lattice, also of predictions where no value is coded
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an array is coded.
+
+    Attributes:
+        shape: of the array, one to five dimensions; the last two are a slice.
+        levels: halvings of a slice.
+        periodic: whether the last axis goes around.
+        axes: leading axes along which the slice before predicts a slice; at most ``PREVIOUS``.
+    """
+
+    shape: tuple[int, ...]
+    levels: int
+    periodic: bool
+    axes: tuple[int, ...] = ()
+
+    @property
+    def slice_shape(self) -> tuple[int, int]:
+        """Rows and columns of a slice."""
+        return (1, self.shape[0]) if len(self.shape) == 1 else self.shape[-2:]  # type: ignore[return-value]
+
+    @property
+    def count(self) -> int:
+        """Number of slices."""
+        return int(np.prod(self.shape[:-2], dtype=np.int64)) if len(self.shape) > 2 else 1
+
+    def earlier(self, number: int) -> tuple[int, ...]:
+        """Earlier slices that a slice uses: the one before it along each of ``axes``."""
+        found = []
+        for axis in self.axes:
+            stride = math.prod(self.shape[axis + 1 : -2])
+            if number // stride % self.shape[axis]:
+                found.append(number - stride)
+        return tuple(found)
+
+    def along(self, points: np.ndarray) -> Layout:
+        """The layout whose axes are those along which a lattice changes least."""
+        grid = points.reshape(*self.shape[:-2], -1)
+        changes = [
+            (float(np.abs(np.diff(grid, axis=axis)).mean()), axis)
+            for axis in range(len(self.shape) - 2)
+            if self.shape[axis] > 1
+        ]
+        return replace(self, axes=tuple(axis for _, axis in sorted(changes)[:PREVIOUS]))
+
+    def place(self, number: int) -> int:
+        """Of a slice along the last leading axis, 0 to 256."""
+        length = self.shape[-3] if len(self.shape) > 2 else 1
+        return number % length * 256 // max(length - 1, 1)
+
+    def steps(self) -> tuple[Pass, ...]:
+        """The passes of a slice."""
+        return passes(*self.slice_shape, self.levels, self.periodic)
+
+    def coarse(self) -> np.ndarray:
+        """Places of the coarsest grid in a slice, row by row, ``[rows, columns]``."""
+        height, width = self.slice_shape
+        stride = 1 << self.levels
+        return np.arange(0, height, stride)[:, None] * width + np.arange(0, width, stride)
+
+
+def walk(layout: Layout, lattice: np.ndarray) -> Iterator[tuple[int, Pass, Features]]:
+    """Every pass of every slice, with the features of its targets.
+
+    Args:
+        layout: of the array.
+        lattice: ``[slices, rows · columns]`` int64, of which each pass reads what is known by then.
+
+    Yields:
+        the number of the slice, the pass and its features.
+    """
+    for number, step, earlier, place, anchor in _steps(layout, lattice):
+        yield number, step, features(lattice[number], step, earlier, place, anchor)
+
+
+def _steps(
+    layout: Layout, lattice: np.ndarray
+) -> Iterator[tuple[int, Pass, tuple[np.ndarray, ...], int, int]]:
+    """Number of the slice, pass, earlier slices, place of the slice, mean of its coarse grid."""
+    coarse, steps = layout.coarse(), layout.steps()
+    for number in range(layout.count):
+        earlier = tuple(lattice[other] for other in layout.earlier(number))
+        anchor = int(lattice[number][coarse].sum()) // coarse.size
+        for step in steps:
+            yield number, step, earlier, layout.place(number), anchor
+
+
+def encode(
+    layout: Layout,
+    network: Network,
+    lattice: np.ndarray,
+    coded: np.ndarray | None = None,
+    compiled: bool | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bins of a lattice.
+
+    Args:
+        layout: of the array.
+        network: predicts its values.
+        lattice: ``[slices, rows · columns]`` int64; it is replaced by what the decoder will have, at most 63 away.
+        coded: which values have bins, of the same shape; the others become what is predicted. None: all.
+        compiled: predict in C++; None: if it is built.
+
+    Returns:
+        bins of the coarse grids ``[slices, rows, columns]``, and bins and scales of all others in coding order.
+    """
+    coarse = layout.coarse()
+    first = (lattice[:, coarse] + STEP // 2) // STEP
+    if coded is not None:
+        first = _carried(first, coded[:, coarse])
+    lattice[:, coarse] = first * STEP
+    bins, scales = [], []
+    predict = predictor(network, compiled)
+    for number, step, earlier, place, anchor in _steps(layout, lattice):
+        values = lattice[number]
+        predicted, scale = predict(values, step, earlier, place, anchor)
+        wanted = (values[step.targets] - predicted + STEP // 2) // STEP
+        if coded is not None:
+            has = coded[number][step.targets]
+            wanted, scale = np.where(has, wanted, 0), scale[has]
+            bins.append(wanted[has])
+        else:
+            bins.append(wanted)
+        values[step.targets] = predicted + STEP * wanted
+        scales.append(scale)
+    empty = np.empty(0, np.int64)
+    return first, np.concatenate([empty, *bins]), np.concatenate([empty, *scales])
+
+
+def decode(
+    layout: Layout,
+    network: Network,
+    first: np.ndarray,
+    bins: Callable[[np.ndarray], np.ndarray],
+    coded: np.ndarray | None = None,
+    compiled: bool | None = None,
+) -> np.ndarray:
+    """The lattice ``[slices, rows · columns]`` of bins.
+
+    Args:
+        layout: of the array.
+        network: predicts its values.
+        first: bins of the coarse grids.
+        bins: gives the next bins for an array of scales.
+        coded: which values have bins, ``[slices, rows · columns]``; None: all.
+        compiled: predict in C++; None: if it is built.
+
+    Raises:
+        CodingError: a value is beyond the lattice.
+    """
+    height, width = layout.slice_shape
+    lattice = np.zeros((layout.count, height * width), np.int64)
+    lattice[:, layout.coarse()] = first * STEP
+    predict = predictor(network, compiled)
+    for number, step, earlier, place, anchor in _steps(layout, lattice):
+        predicted, scale = predict(lattice[number], step, earlier, place, anchor)
+        if coded is None:
+            found = predicted + STEP * bins(scale)
+        else:
+            has = coded[number][step.targets]
+            found = predicted
+            found[has] += STEP * bins(scale[has])
+        if np.abs(found).max(initial=0) >= FARTHEST:
+            raise CodingError("a value of the field is beyond the lattice; the file is damaged")
+        lattice[number][step.targets] = found
+    return lattice
+
+
+def _carried(first: np.ndarray, coded: np.ndarray) -> np.ndarray:
+    """Bins of coarse grids ``[slices, rows, columns]``, where no value is coded those of the value before."""
+    flat, has = first.reshape(len(first), -1), coded.reshape(len(first), -1)
+    place = np.where(has, np.arange(flat.shape[1]), 0)
+    place = np.maximum.accumulate(place, axis=1)
+    found = np.take_along_axis(np.where(has, flat, 0), place, axis=1)
+    return found.reshape(first.shape)
