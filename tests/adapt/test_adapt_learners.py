@@ -223,6 +223,57 @@ def test_rows_that_cannot_be_learned_change_nothing(x, y, message):
         np.testing.assert_array_equal(values, before[name])
 
 
+def test_a_refused_row_adds_no_column():
+    for make in (OnlineClassifier, OnlineRegressor):
+        model = make()
+        for i in range(40):
+            model.learn_one({"a": i % 3 + 0.0}, i % 2)
+        before, state = model.predict_one({"a": 1.0}), model.state_dict()
+        for bad in ({"a": 1.0, "b": 2.0, "c": math.inf}, {"a": 1.0, "d": "new", "c": 1e200}):
+            with pytest.raises(SzilardError, match="feature 'c' is"):
+                model.learn_one(bad, 1)
+        assert model.predict_one({"a": 1.0}) == before
+        for name, values in model.state_dict().items():
+            np.testing.assert_array_equal(values, state[name])
+
+
+def test_a_feature_can_be_called_bias():
+    model = OnlineClassifier("vcl")
+    for i in range(4):
+        model.learn_one({"bias": i % 3 + 0.0, "a": 1.0}, i % 2)
+    assert list(model.weights()) == ["(bias)", "bias", "a"]
+
+
+def test_labels_of_two_types_and_classes_that_are_not_given():
+    model = OnlineClassifier().learn_one({"a": 1.0}, 1)
+    with pytest.raises(SzilardError, match="classes 1 and True are equal in Python"):
+        model.learn_one({"a": 0.0}, True)
+    with pytest.raises(SzilardError, match="y has the class 1, which is not in classes"):
+        OnlineClassifier().partial_fit([[0.0], [1.0]], [0, 1], classes=[0])
+
+
+def test_states_of_other_learners_are_named():
+    bank = OnlineClassifier().learn_one({"a": 1.0}, 0).state_dict()
+    with pytest.raises(
+        SzilardError, match=r"the state is of OnlineClassifier with temper\(floor=1, rate=0.98\), bank"
+    ):
+        OnlineClassifier("vcl").load_state_dict(bank)
+    with pytest.raises(SzilardError, match="this is OnlineRegressor with"):
+        OnlineRegressor().load_state_dict(bank)
+
+
+@pytest.mark.parametrize("target", [1e200, -1e200])
+def test_targets_that_are_too_large(target):
+    with pytest.raises(SzilardError, match=r"numbers of a stream are at most 1e\+100"):
+        OnlineRegressor().learn_one({"a": 1.0}, target)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 1.5])
+def test_levels_that_are_none(level):
+    with pytest.raises(SzilardError, match=f"level must be between 0 and 1, exclusive, not {level:g}"):
+        OnlineRegressor().interval_one({"a": 1.0}, level)
+
+
 @pytest.mark.parametrize("target", [None, "high", math.inf])
 def test_targets_that_are_no_numbers(target):
     with pytest.raises(SzilardError, match=r"the target of a row is .*, not a finite number"):

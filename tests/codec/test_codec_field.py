@@ -156,6 +156,16 @@ def test_an_untrained_network_and_a_fitted_one_keep_the_bound():
     assert again.encode(array) == data
 
 
+def test_slices_are_predicted_along_the_axes_that_change_least():
+    r = np.random.default_rng(0)
+    member = r.normal(size=(1, 4, 2, 12, 12)).cumsum(-1)
+    array = (member + 0.01 * r.normal(size=(5, 4, 2, 12, 12))).reshape(5 * 4 * 2, -1)
+    layout = slices.Layout((5, 4, 2, 12, 12), 1, False).along((1000 * array).astype(np.int64))
+    assert layout.axes[0] == 0
+    assert layout.earlier(0) == ()
+    assert layout.earlier(8 + 3) == (3, {1: 9, 2: 10}[layout.axes[1]])
+
+
 def test_actual_bytes_are_the_code_length():
     array, bound = smooth(4, 80, 90), Bound(0.004)
     layout = stream.layout_of(array, False)

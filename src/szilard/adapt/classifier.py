@@ -87,7 +87,13 @@ class OnlineClassifier(ClassifierMixin, Learner):
         X, y = validate_data(self, X, y, dtype=np.float64, reset=first)
         check_classification_targets(y)
         X = self._array(X, reset=first)
-        for label in () if classes is None else np.unique(np.asarray(classes)).tolist():
+        known = None if classes is None else np.unique(np.asarray(classes)).tolist()
+        unknown = [] if known is None else sorted(set(y.tolist()) - set(known))
+        if unknown:
+            raise SzilardError(
+                f"y has the class {shortened(repr(unknown[0]), 60)}, which is not in classes; add it"
+            )
+        for label in known or ():
             self._number(label)
         for row, label in zip(X, y.tolist(), strict=True):
             self._learn(row, label)
@@ -135,7 +141,13 @@ class OnlineClassifier(ClassifierMixin, Learner):
 
     def _number(self, label: Any) -> int:
         """The number of a class; a new one joins."""
-        if label not in self._numbers_:
+        if label in self._numbers_:
+            first = self._labels_[self._numbers_[label]]
+            if isinstance(first, bool) != isinstance(label, bool):  # True == 1
+                raise SzilardError(
+                    f"the classes {first!r} and {label!r} are equal in Python; use one type of label"
+                )
+        else:
             if len(self._labels_) == MOST_CLASSES:
                 raise SzilardError(
                     f"more than {MOST_CLASSES} classes: is the target a number? Use OnlineRegressor"

@@ -10,6 +10,7 @@ import numpy as np
 
 from szilard.errors import SzilardError, shortened
 
+LARGEST = 1e100  #: whose square is a finite number
 MOST_VALUES = 100  #: different texts of one feature
 
 
@@ -29,26 +30,33 @@ class Features:
         return len(self.columns)
 
     def learn(self, x: Mapping[Any, Any]) -> list[bool]:
-        """Add the columns of a row that are new; for each, whether it is a number."""
-        added = []
+        """Add the columns of a row that are new; for each, whether it is a number. A row that is refused adds none."""
+        kinds: dict[str, str] = {}
+        added: dict[tuple[str, str | None], bool] = {}
         for given, value in x.items():
             name = str(given)
             if _missing(value):
                 continue
-            kind = "text" if isinstance(value, str) else "number"
-            if self.kinds.setdefault(name, kind) != kind:
+            is_text = isinstance(value, str)
+            kind = "text" if is_text else "number"
+            if not is_text:
+                _number(name, value)
+            if self.kinds.get(name, kind) != kind:
                 raise SzilardError(
                     f"feature {name!r} was a {self.kinds[name]} and is now {_shown(value)}; give one kind"
                 )
-            column = (name, value if kind == "text" else None)
+            kinds[name] = kind
+            column = (name, value if is_text else None)
             if column not in self.columns:
-                if kind == "text" and sum(1 for other, _ in self.columns if other == name) >= MOST_VALUES:
+                if is_text and sum(1 for other, _ in self.columns if other == name) >= MOST_VALUES:
                     raise SzilardError(
                         f"feature {name!r} has more than {MOST_VALUES} different texts; leave it out or join rare ones"
                     )
-                self.columns[column] = len(self.columns)
-                added.append(kind == "number")
-        return added
+                added[column] = not is_text
+        self.kinds.update(kinds)
+        for column in added:
+            self.columns[column] = len(self.columns)
+        return list(added.values())
 
     def vector(self, x: Mapping[Any, Any]) -> np.ndarray:
         """The columns of a row ``[D]``, NaN where a number is missing; what was never learned is left out."""
@@ -82,6 +90,10 @@ def _number(name: str, value: Any) -> float:
         raise SzilardError(f"feature {name!r} is {_shown(value)}, not a number or a text") from None
     if not math.isfinite(number):
         raise SzilardError(f"feature {name!r} is {_shown(value)}, not a finite number")
+    if abs(number) > LARGEST:
+        raise SzilardError(
+            f"feature {name!r} is {_shown(value)}; numbers of a stream are at most {LARGEST:g}"
+        )
     return number
 
 

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from szilard.adapt.broadening import Broadening
-from szilard.adapt.features import Features
+from szilard.adapt.features import LARGEST, Features
 from szilard.adapt.filter import Filter
 from szilard.adapt.observations import Observation
 from szilard.adapt.presets import PRESETS
@@ -39,20 +39,24 @@ class Learner(BaseEstimator):
     bias: bool
 
     def _start(self, observation: Observation) -> None:
-        if self.preset not in PRESETS:
-            raise SzilardError(f"unknown preset {self.preset!r}: choose {', '.join(PRESETS)}")
-        rule, tracker = PRESETS[self.preset].make()
+        rule, tracker = self._rules()
         self.filter_ = Filter(
             observation,
             int(self.bias),
-            broadening=self.broadening or rule,
-            tracker=self.tracker or tracker,
+            broadening=rule,
+            tracker=tracker,
             belief=self.belief,
             prior_scale=self.prior_scale,
         )
         self.followers_: list[Filter] = []
         self.scaler_ = Scaler()
         self.names_ = Features()
+
+    def _rules(self) -> tuple[Broadening, Tracker]:
+        if self.preset not in PRESETS:
+            raise SzilardError(f"unknown preset {self.preset!r}: choose {', '.join(PRESETS)}")
+        rule, tracker = PRESETS[self.preset].make()
+        return self.broadening or rule, self.tracker or tracker
 
     def _started(self) -> bool:
         return hasattr(self, "filter_")
@@ -103,6 +107,8 @@ class Learner(BaseEstimator):
         if len(getattr(self, "names_", ())):
             raise SzilardError("this learner has learned rows with names; give it dicts, or start a new one")
         checked = np.asarray(validate_data(self, X, dtype=np.float64, reset=reset))
+        if np.abs(checked).max(initial=0) > LARGEST:
+            raise SzilardError(f"X has values beyond {LARGEST:g}, whose squares are not finite; scale them")
         if reset:
             self.scaler_.grow(checked.shape[1])
             self._widen()
@@ -118,13 +124,13 @@ class Learner(BaseEstimator):
     def weights(self) -> dict[str, list[tuple[float, float]]]:
         """Mean and standard deviation of each weight by feature, a pair for each of :meth:`outputs`, in present units.
 
-        The bias is ``"bias"``.
+        The bias is ``"bias"``, or ``"(bias)"`` beside a feature of that name.
         """
         self._check_learned()
         mean, std = self.filter_.weights()
         names = self.names_.names() or [str(name) for name in getattr(self, "feature_names_in_", ())]
         names = names or [f"x{i}" for i in range(len(self.scaler_.count))]
-        titles = (["bias"] if self.bias else []) + names
+        titles = (["(bias)" if "bias" in names else "bias"] if self.bias else []) + names
         return {
             title: [(float(m), float(s)) for m, s in zip(mean[:, i], std[:, i], strict=True)]
             for i, title in enumerate(titles)
@@ -138,6 +144,7 @@ class Learner(BaseEstimator):
         """Everything that rows changed, as arrays that ``numpy.savez`` stores without pickling."""
         self._check_learned()
         plain = {
+            "learner": self._setting(),
             "columns": [[name, text] for name, text in self.names_.columns],
             "kinds": self.names_.kinds,
             "arrays": None if self._unlearned() else int(self.n_features_in_),
@@ -158,6 +165,11 @@ class Learner(BaseEstimator):
         """
         try:
             plain = json.loads(str(state["plain"]))
+            of = str(plain["learner"])
+            if of != self._setting():
+                raise SzilardError(
+                    f"the state is of {of}, and this is {self._setting()}; make the same learner"
+                )
             self._forget()
             self._start(self._observation_of(plain))
             self.names_.columns = {(str(name), text): i for i, (name, text) in enumerate(plain["columns"])}
@@ -174,6 +186,11 @@ class Learner(BaseEstimator):
         self._widen()
         self.filter_.load_state_dict(_part(state, "filter."))
         return self
+
+    def _setting(self) -> str:
+        """What determines the learner, for files and messages."""
+        rule, tracker = self._rules()
+        return f"{type(self).__name__} with {rule.setting()}, {tracker.setting()}, {self.belief} belief"
 
     def _plain_state(self) -> dict[str, Any]:
         """What the subclass remembers besides, as JSON."""

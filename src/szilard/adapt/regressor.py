@@ -11,6 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
 from szilard.adapt.broadening import Broadening
+from szilard.adapt.features import LARGEST
 from szilard.adapt.learner import Learner
 from szilard.adapt.observations import Linear, Observation, UnknownNoise
 from szilard.adapt.trackers import Tracker
@@ -81,6 +82,8 @@ class OnlineRegressor(RegressorMixin, Learner):
 
         It is wider or narrower than the standard deviation suggests, because the mixture has heavy tails.
         """
+        if not 0 < level < 1:
+            raise SzilardError(f"level must be between 0 and 1, exclusive, not {level:g}")
         if not self._started() or self._scale_ is None:
             return math.nan, math.nan
         center, scale = self._scale_
@@ -185,4 +188,6 @@ def _number(target: Any) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise SzilardError(f"the target of a row is {shortened(repr(target), 60)}, not a finite number")
+    if abs(number) > LARGEST:
+        raise SzilardError(f"the target of a row is {number:g}; numbers of a stream are at most {LARGEST:g}")
     return number

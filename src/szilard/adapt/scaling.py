@@ -91,6 +91,7 @@ class Scaler:
         moved = (moved | early) & (std > 0) & self.scaled
         if not moved.any():
             return None
+        self.center = np.where((std == 0) & self.scaled, self.mean, self.center)
         carried = moved & ~early & (self.scale > 0)
         ratio, shift = np.ones(len(std)), np.zeros(len(std))
         np.divide(std, self.scale, out=ratio, where=carried)

@@ -115,7 +115,7 @@ class _Fit:
         points = stream.points_of(array, bound, marks, layout)
         if points is None or not marks.coded.any():
             return None
-        return cls(layout, points, marks.coded.reshape(points.shape), seed, effort)
+        return cls(layout.along(points), points, marks.coded.reshape(points.shape), seed, effort)
 
     def shape(self) -> int:
         """The distribution under which a first, short fit gives fewer bits."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,11 +25,13 @@ class Layout:
         shape: of the array, one to five dimensions; the last two are a slice.
         levels: halvings of a slice.
         periodic: whether the last axis goes around.
+        axes: leading axes along which the slice before predicts a slice; at most ``PREVIOUS``.
     """
 
     shape: tuple[int, ...]
     levels: int
     periodic: bool
+    axes: tuple[int, ...] = ()
 
     @property
     def slice_shape(self) -> tuple[int, int]:
@@ -41,13 +44,23 @@ class Layout:
         return int(np.prod(self.shape[:-2], dtype=np.int64)) if len(self.shape) > 2 else 1
 
     def earlier(self, number: int) -> tuple[int, ...]:
-        """Earlier slices that a slice uses: the one before it along each leading axis, the last axis first."""
-        found, stride = [], 1
-        for length in reversed(self.shape[:-2]):
-            if number // stride % length:
+        """Earlier slices that a slice uses: the one before it along each of ``axes``."""
+        found = []
+        for axis in self.axes:
+            stride = math.prod(self.shape[axis + 1 : -2])
+            if number // stride % self.shape[axis]:
                 found.append(number - stride)
-            stride *= length
-        return tuple(found[:PREVIOUS])
+        return tuple(found)
+
+    def along(self, points: np.ndarray) -> Layout:
+        """The layout whose axes are those along which a lattice changes least."""
+        grid = points.reshape(*self.shape[:-2], -1)
+        changes = [
+            (float(np.abs(np.diff(grid, axis=axis)).mean()), axis)
+            for axis in range(len(self.shape) - 2)
+            if self.shape[axis] > 1
+        ]
+        return replace(self, axes=tuple(axis for _, axis in sorted(changes)[:PREVIOUS]))
 
     def place(self, number: int) -> int:
         """Of a slice along the last leading axis, 0 to 256."""

@@ -121,6 +121,7 @@ def _coded(
     points = None if marks is None else points_of(array, bound, marks, layout)
     if marks is None or points is None:
         return None
+    layout = layout.along(points)
     coded = marks.coded.reshape(points.shape)
     first, bins, scales = slices.encode(layout, network, points, coded)
     side = Encoder()
@@ -145,7 +146,11 @@ def _coded(
     sections.append(patches)
     body = b"".join(_varint(len(section)) + section for section in sections)
     check = zlib.crc32(points.astype("<i8").tobytes())
-    head = _head(array, CODED) + bytes([flags, layout.levels]) + np.array([bound.size], "<f8").tobytes()
+    head = (
+        _head(array, CODED)
+        + bytes([flags, layout.levels, _axes_byte(layout.axes)])
+        + np.array([bound.size], "<f8").tobytes()
+    )
     whole = head + check.to_bytes(4, "little") + body
     return whole + zlib.crc32(whole).to_bytes(4, "little")
 
@@ -235,12 +240,12 @@ def decode(data: bytes, network: Network | None = None, *, most: int = MOST_VALU
     count = int(np.prod(shape, dtype=np.int64))
     if mode == RAW:
         return _unraw(reader, count, dtype).reshape(shape)
-    flags, levels = reader.take(2)
+    flags, levels, axes = reader.take(3)
     bound = Bound(float(np.frombuffer(reader.take(8), "<f8")[0]), bool(flags & RELATIVE))
     check = int.from_bytes(reader.take(4), "little")
     if flags > 15 or levels >= MOST_LEVELS:
         raise CodingError("the header of the field is damaged")
-    layout = Layout(shape, levels, bool(flags & PERIODIC))
+    layout = Layout(shape, levels, bool(flags & PERIODIC), _axes_of(axes, shape))
     parts = [reader.take(reader.varint(len(data))) for _ in range(7)]
     if reader.left():
         raise CodingError("the field has bytes left over; the file is damaged")
@@ -259,6 +264,23 @@ def decode(data: bytes, network: Network | None = None, *, most: int = MOST_VALU
     values = _values(points, bound, marks, dtype).reshape(-1)
     _apply_patches(values, parts[6])
     return values.reshape(shape)
+
+
+def _axes_byte(axes: tuple[int, ...]) -> int:
+    """Two axes, or 7 for none, of three bits each."""
+    first, second = (*axes, 7, 7)[:2]
+    return first | second << 3
+
+
+def _axes_of(byte: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    found = tuple(axis for axis in (byte & 7, byte >> 3) if axis != 7)
+    if (
+        len(set(found)) < len(found)
+        or any(axis >= len(shape) - 2 for axis in found)
+        or (byte & 7 == 7 and found)
+    ):
+        raise CodingError("the header of the field is damaged")
+    return found
 
 
 def _values(points: np.ndarray, bound: Bound, marks: Marks, dtype: np.dtype) -> np.ndarray:

@@ -3,6 +3,7 @@
 from szilard.metrics.calibration import ece, ece_marginal, reliability, temperature
 from szilard.metrics.classwise import OfClass, by_class
 from szilard.metrics.confidence_intervals import intervals, wilson
+from szilard.metrics.each_example import nll_of_each
 from szilard.metrics.evaluation import evaluate
 from szilard.metrics.overlap import confusion, f1, iou
 from szilard.metrics.predictive import Predictive
@@ -24,6 +25,7 @@ __all__ = [
     "f1",
     "intervals",
     "iou",
+    "nll_of_each",
     "ood_aurocs",
     "reliability",
     "risk_coverage",

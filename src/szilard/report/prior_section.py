@@ -61,7 +61,9 @@ def _table(run: Run, m: MethodRun) -> Chosen:
         m.name,
         m.number,
         f"The prior is {told['source']}. {told['folds']} folds of the training labels chose the way to train by the "
-        "negative log likelihood of what they held out; the best ways were then trained on all labels.",
+        "negative log likelihood of what they held out: with the prior if its lowest is more than one standard error "
+        "below no transfer, and then the first, from the source's σ upwards, within one standard error of the lowest. "
+        "The chosen ways were then trained on all labels.",
         rows,
     )
 

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from szilard import atomic, methods
+from szilard import atomic, methods, metrics
 from szilard import data as data_sets
 from szilard.bayes.next_prior import Unknown
 from szilard.data import DataSet
 from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.methods import SSVI, Deterministic, MeanField, Method
-from szilard.model import evaluate
 from szilard.model import prior as priors
 from szilard.model.prior import Source
 from szilard.run import lock
@@ -173,11 +172,10 @@ class Training:
                 for way in ways:
                     scores.score(way, fold, lambda way=way, given=given: self._held_out(way, given))  # type: ignore[misc]
                     bar.step()
-        sizes = [len(held) for _, held in parts]
-        return prior_folds.chosen({way: scores.mean(way, sizes) for way in ways}, len(parts))
+        return prior_folds.chosen({way: scores.each(way, len(parts)) for way in ways}, len(parts))
 
-    def _held_out(self, way: Candidate, data: DataSet) -> float:
-        """Mean NLL of a fold's held-out examples."""
+    def _held_out(self, way: Candidate, data: DataSet) -> Tensor:
+        """NLL of each of a fold's held-out examples, ``[n]``."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SzilardWarning)  # of a short training
             start = self.method if way.lr is None else self._tuner(len(data.train))
@@ -198,10 +196,13 @@ class Training:
                 data.valid,
             )
             network.eval()
-            quality, _, _ = evaluate.judge(
-                method, network, data, data.valid, samples=self.samples, seed=plan.seed, ood=False
-            )
-        return float(quality["nll"])
+            predicted = method.predict(network, data.valid.x, samples=self.samples, seed=plan.seed)
+        return metrics.nll_of_each(
+            predicted,
+            data.valid.y,
+            target_scale=data.target_scale,
+            ignore_index=data.target_type.ignored,
+        )
 
     def _made(self, start: Method, way: Candidate, data: DataSet) -> tuple[Method, nn.Module]:
         """A fresh method and its network, for one way to train."""
