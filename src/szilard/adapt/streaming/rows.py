@@ -128,8 +128,8 @@ class Rows:
         worst = max(gaps, key=lambda name: gaps[name])
         warnings.warn(
             f"{skipped:,} of {rows:,} rows of {self.table.path} ({100 * skipped / rows:.1f} %) lack some feature and "
-            f"are skipped; column {self.table.called(self.table.index(worst))} has most gaps ({gaps[worst]:,}), so fill it "
-            "in, or leave it out with --ignore from the first file on (in Python: ignore=[...])",
+            f"are skipped; column {self.table.called(self.table.index(worst))} has most gaps ({gaps[worst]:,}), so "
+            "fill it in, or leave it out with --ignore from the first file on (in Python: ignore=[...])",
             SzilardWarning,
             stacklevel=2,
         )
