@@ -20,6 +20,9 @@ QUICK = ("-p", "no:logging")  # its handlers take a third of the time of a short
 #: Processor seconds of slow files, so that all parts take about as long; printed by
 #: ``pytest --processor-seconds 10 --seconds-table``.
 SECONDS: dict[str, float] = {
+    "tests/adapt/test_adapt_learners.py": 6.6,
+    "tests/adapt/test_adapt_river.py": 2.5,
+    "tests/adapt/test_network_filter.py": 4.8,
     "tests/bayes/test_bayes_layout.py": 4.0,
     "tests/bayes/test_bayes_threads.py": 7.0,
     "tests/bayes/test_moments_compared.py": 5.8,
@@ -40,10 +43,11 @@ SECONDS: dict[str, float] = {
     "tests/cli/test_cli_one_pass.py": 3.0,
     "tests/cli/test_cli_predict.py": 6.1,
     "tests/cli/test_cli_prior.py": 4.0,
-    "tests/cli/test_cli_stream.py": 4.6,
+    "tests/cli/test_cli_stream.py": 7.1,
     "tests/cli/test_cli_tables.py": 2.6,
     "tests/cli/test_cli_terminal.py": 6.4,
     "tests/cli/test_cli_user_networks.py": 4.3,
+    "tests/codec/test_codec_field.py": 2.6,
     "tests/coding/test_coding_adaptive.py": 5.4,
     "tests/compression/test_compress.py": 9.4,
     "tests/compression/test_compress_distil.py": 5.2,
@@ -91,7 +95,7 @@ SECONDS: dict[str, float] = {
     "tests/training/test_training_fit.py": 14.0,
     "tests/training/test_training_kill.py": 2.9,
     "tests/training/test_training_layers.py": 2.1,
-    "tests/training/test_training_prior.py": 2.9,
+    "tests/training/test_training_prior.py": 2.3,
     "tests/training/test_training_processes.py": 4.2,
 }
 USUAL = 0.6  # processor seconds assumed for any other file
