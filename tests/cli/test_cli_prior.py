@@ -183,8 +183,11 @@ def test_a_table_has_the_columns_of_the_source(few_ways, tmp_path):
     done = szilard(*many, "--method", "mean-field")
     assert done.code == 0, done.output
     prior = ("--method", "mean-field", "--prior", tmp_path / "many")
-    done = szilard("fit", "--data", tmp_path / "few.csv", *table, *prior, "--out", tmp_path / "few")
+    done = szilard(
+        "fit", "--data", tmp_path / "few.csv", *table, *prior, "--n-train", "12", "--out", tmp_path / "few"
+    )
     assert done.code == 0, done.output
+    assert json.loads((tmp_path / "few" / "mean-field" / "result.json").read_text())["n_train"] == 12
     ours, theirs = (
         checkpoint.load(tmp_path / name / "mean-field" / "network.pt", "network") for name in ("few", "many")
     )

@@ -164,6 +164,10 @@ def test_a_regression_takes_units_of_inputs_and_targets(tmp_path):
     assert (matched.target_shift, matched.target_scale) == (0.0, 1.0)
     torch.testing.assert_close(matched.train.y, data.train.y * 3 + 2)
     torch.testing.assert_close(matched.train.x, data.train.x + 2)
+    assert not any("in units in which" in note for note in priors.matched(priors.read(folder.path), data)[1])
+    (note,) = priors.matched(priors.read(folder.path), table(shift=50.0, scale=0.1))[1]
+    assert "targets of table have a mean of up to 50" in note
+    assert "compare with a run without the prior" in note
     run = few(folder.path, data=data, method=methods.MeanField(len(data.train)))
     assert run.choice.best.lr is None
     assert math.isfinite(run.test["nll"])

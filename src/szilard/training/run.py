@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from szilard import atomic, methods, networks
 from szilard import data as data_sets
-from szilard.data import DataSet
+from szilard.data import DataSet, Split
 from szilard.data.batching import sizes
 from szilard.data.files import path_of
 from szilard.data.loading import load_like
+from szilard.data.splits import subset
+from szilard.data.target_readers import reader_of
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.model import prior as priors
 from szilard.model import ticket_of_run, trust
@@ -120,8 +122,15 @@ def _loaded(settings: Settings, prior: Source | None, download: bool) -> DataSet
     table = None if prior is None else priors.table_of(prior)
     if table is not None and Path(settings.data.name).suffix.lower() in (".csv", ".tsv"):
         with contextlib.suppress(SzilardError):  # other columns or classes: read as without the prior
-            return load_like(table, **arguments)
+            return _few(load_like(table, **arguments), settings)
     return data_sets.load(**arguments, download=download)
+
+
+def _few(data: DataSet, settings: Settings) -> DataSet:
+    """The data with as many training examples as the settings say, as when a table is read for itself."""
+    balanced = reader_of(data.target_type).balanced
+    index = subset(data.train.y, settings.data.n_train, settings.data.seed, balanced=balanced)
+    return replace(data, train=Split(data.train.x[index], data.train.y[index]))
 
 
 def hold(out: Path) -> AbstractContextManager[None]:

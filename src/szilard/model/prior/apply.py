@@ -46,7 +46,27 @@ def matched(source: Source, data: DataSet) -> tuple[DataSet, list[str]]:
         )
     if data.target_type.in_units:
         data = data.retargeted(_units(about.target_shift), _units(about.target_scale))
+        notes += _far(data, what)
     return data.renormalised(about.shift, about.scale), notes
+
+
+def _far(data: DataSet, what: str) -> list[str]:
+    """A sentence if the targets are far from what the source has seen; folds compare in its units and cannot tell."""
+    targets = data.train.y.double().reshape(len(data.train), -1)
+    if len(targets) < 2:
+        return []
+    mean, width = targets.mean(0).abs().max().item(), targets.std(0)
+    least, most = width.min().item(), width.max().item()
+    if mean <= _FAR and least >= 1 / _WIDE and most <= _WIDE:
+        return []
+    return [
+        f"targets of {data.name} have a mean of up to {mean:.3g} and deviations of {least:.3g} to {most:.3g} in units "
+        f"in which those of {what} have 0 and 1, and its units hold for the run and its controls; compare with a run "
+        "without the prior"
+    ]
+
+
+_FAR, _WIDE = 3.0, 5.0  # deviations of the source's targets
 
 
 def table_of(source: Source) -> TrainingTable | None:
