@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from szilard.codec import Bound, FieldCodec, slices, stream, weights
+from szilard.codec import Bound, FieldCodec, bins, head, marks, slices, stream, weights
 from szilard.codec.features import INPUTS, LINEAR, bit_length, log2
 from szilard.codec.grid import MOST_LEVELS, levels_for, passes
 from szilard.codec.lattice import exp2
 from szilard.codec.network import Network
+from szilard.codec.reader import varint
 from szilard.errors import SzilardError
 from szilard.kernels import native
 
@@ -169,15 +170,14 @@ def test_slices_are_predicted_along_the_axes_that_change_least():
 def test_actual_bytes_are_the_code_length():
     array, bound = smooth(4, 80, 90), Bound(0.004)
     layout = stream.layout_of(array, False)
-    marks = stream.marks_of(array, bound)
-    points = stream.points_of(array, bound, marks, layout)
-    first, bins, scales = slices.encode(layout, network(), points)
+    points = marks.points_of(array, bound, marks.marks_of(array, bound), layout)
+    first, found, scales = slices.encode(layout, network(), points)
     from szilard.coding import shapes
 
-    ideal = shapes.bits(bins, scales, network().shape).sum() / 8
-    sections = stream._symbols(bins, scales, network().shape)
+    ideal = shapes.bits(found, scales, network().shape).sum() / 8
+    sections = bins.encode(found, scales, network().shape)
     assert abs(sum(map(len, sections)) - ideal) <= 0.005 * ideal + 64
-    assert first.size + bins.size == array.size
+    assert first.size + found.size == array.size
 
 
 def test_decoding_needs_no_torch():
@@ -239,6 +239,6 @@ def test_what_cannot_be_coded(make, message):
 
 
 def test_a_huge_claim_is_refused_before_memory_is_taken():
-    head = stream.MAGIC + bytes([1, 0, 1]) + stream._varint(1 << 40)
+    claim = head.MAGIC + bytes([1, 0, 1]) + varint(1 << 40)
     with pytest.raises(SzilardError, match="too large"):
-        stream.decode(head + bytes(40))
+        stream.decode(claim + bytes(40))

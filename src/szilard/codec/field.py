@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from szilard.codec import slices, stream, weights
+from szilard.codec import marks, slices, stream, weights
 from szilard.codec.lattice import Bound
 from szilard.codec.network import Network
 from szilard.coding import shapes
@@ -109,13 +109,13 @@ class _Fit:
                 : max(1, _MOST_FITTED // int(np.prod(array.shape[-2:])))
             ]
         layout = stream.layout_of(array, periodic)
-        marks = stream.marks_of(array, bound)
-        if array.size < _SMALL or marks is None or not layout.levels:
+        marked = marks.marks_of(array, bound)
+        if array.size < _SMALL or marked is None or not layout.levels:
             return None
-        points = stream.points_of(array, bound, marks, layout)
-        if points is None or not marks.coded.any():
+        points = marks.points_of(array, bound, marked, layout)
+        if points is None or not marked.coded.any():
             return None
-        return cls(layout.along(points), points, marks.coded.reshape(points.shape), seed, effort)
+        return cls(layout.along(points), points, marked.coded.reshape(points.shape), seed, effort)
 
     def shape(self) -> int:
         """The distribution under which a first, short fit gives fewer bits."""

@@ -1,0 +1,87 @@
+"""Values that bins cannot give, and the points of the lattice of those that they can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from szilard.codec.lattice import Bound, exp2, from_integers, to_integers
+from szilard.codec.slices import Layout
+from szilard.coding import CodingError, Decoder
+
+MOST_MARKS = 250  #: different values that are not finite
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Values that bins cannot give: signs under a relative bound, zeros, and those that are not finite.
+
+    Attributes:
+        levels: int32 ``[slices, rows · columns]``: 0: a bin; 1: a bin of a negative value; 2 and more: a constant.
+        constants: the bits of each constant, unsigned integers ``[n]``.
+    """
+
+    levels: np.ndarray
+    constants: np.ndarray
+
+    @property
+    def coded(self) -> np.ndarray:
+        """Which values have bins, bool."""
+        return self.levels < 2
+
+
+def marks_of(array: np.ndarray, bound: Bound) -> Marks | None:
+    """Marks of an array; None if there are more different constants than a stream can hold."""
+    flat = array.reshape(-1)
+    levels = np.zeros(flat.size, np.int32)
+    constant = ~np.isfinite(flat)
+    if bound.relative:
+        constant |= flat == 0
+        levels[flat < 0] = 1
+    bits = flat[constant].view(np.uint32 if flat.dtype.itemsize == 4 else np.uint64)
+    constants, place = np.unique(bits, return_inverse=True)
+    if len(constants) > MOST_MARKS:
+        return None
+    levels[constant] = place + 2
+    return Marks(levels, constants)
+
+
+def points_of(array: np.ndarray, bound: Bound, marks: Marks, layout: Layout) -> np.ndarray | None:
+    """Points of the lattice ``[slices, rows · columns]``, 0 at constants; None if one is too far from zero."""
+    values = np.where(marks.coded, array.reshape(-1), 1).astype(np.float64)
+    if bound.relative:
+        values = np.log2(np.abs(values))
+    points = to_integers(values, bound.unit)
+    if points is None:
+        return None
+    points[~marks.coded] = 0
+    return points.reshape(layout.count, -1)
+
+
+def values_of(points: np.ndarray, bound: Bound, marks: Marks, dtype: np.dtype) -> np.ndarray:
+    """Decoded values of points of the lattice."""
+    values = from_integers(points.reshape(-1), bound.unit)
+    if bound.relative:
+        with np.errstate(over="ignore"):
+            values = exp2(np.clip(values, -1100, 1100))
+        values = np.where(marks.levels == 1, -values, values)
+    with np.errstate(over="ignore"):
+        found = values.astype(dtype)
+    constant = ~marks.coded
+    found[constant] = marks.constants[marks.levels[constant] - 2].view(dtype)
+    return found
+
+
+def read(side: Decoder, data: bytes, marked: bool, layout: Layout, dtype: np.dtype) -> Marks:
+    """The marks of a stream; raises if they are damaged."""
+    height, width = layout.slice_shape
+    if len(data) % dtype.itemsize or len(data) // dtype.itemsize > MOST_MARKS:
+        raise CodingError("the constants of the field are damaged")
+    constants = np.frombuffer(data, f"<u{dtype.itemsize}")
+    if not marked:
+        return Marks(np.zeros(layout.count * height * width, np.int32), constants)
+    levels = side.levels(layout.count * height, width).reshape(-1)
+    if levels.size and not 0 <= levels.min() <= levels.max() < len(constants) + 2:
+        raise CodingError("the marks of the field are damaged")
+    return Marks(levels, constants)
