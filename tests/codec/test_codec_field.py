@@ -17,7 +17,7 @@ from szilard.codec.features import INPUTS, LINEAR, bit_length, log2
 from szilard.codec.grid import MOST_LEVELS, levels_for, passes
 from szilard.codec.lattice import exp2
 from szilard.codec.network import Network
-from szilard.codec.reader import varint
+from szilard.coding.leb128 import encoded as varint
 from szilard.errors import SzilardError
 from szilard.kernels import native
 

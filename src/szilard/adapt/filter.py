@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from szilard.adapt.beliefs import BELIEFS, Belief, Projection, WeightPrior
-from szilard.adapt.broadening import Broadening, EmpiricalBayes, Temper
+from szilard.adapt.broadening import Broadening, Temper
 from szilard.adapt.changes import Change, Changes
 from szilard.adapt.observations import Observation
 from szilard.adapt.state import State
@@ -115,8 +115,11 @@ class Filter:
                 f"row {self.rows} has no finite probability; check that its numbers are finite and not huge"
             )
         extra = {**belief.extra, **seen.extra}
-        if isinstance(self.broadening, EmpiricalBayes):
-            extra["log_drift"] = self._drift(branches, x, target)
+        if self.broadening.learns:
+            parents = self.belief.take(branches.parents)
+            extra |= self.broadening.learned(
+                parents, branches.rates, lambda one: self._evidence(one, x, target)
+            )
         self._keep(branches, belief.changed(extra=extra), x, projection, seen.score, seen.curvature, joint)
         self.rows += 1
         return float(np.logaddexp.reduce(joint))
@@ -180,9 +183,7 @@ class Filter:
 
     def _branches(self) -> Branches:
         if self.rows == 0:  # nothing can have changed before the first row
-            number = len(self.tracks.log_weight)
-            still = np.zeros(number, dtype=bool)
-            return Branches(np.arange(number), np.ones(number), still, self.tracks.log_weight)
+            return self.tracks.still()
         return self.tracker.branch(self.tracks, self.broadening.rate)
 
     def _branched(self, x: np.ndarray) -> tuple[Branches, Belief]:
@@ -205,14 +206,8 @@ class Filter:
         self._projected = belief, x.copy(), projection
         return projection
 
-    def _drift(self, branches: Branches, x: np.ndarray, target: Any) -> np.ndarray:
-        """The speeds of drift after a row (:class:`EmpiricalBayes`)."""
-        assert isinstance(self.broadening, EmpiricalBayes)
-
-        def evidence(belief: Belief) -> np.ndarray:
-            return self.observation.see(belief.project(x), belief.extra, target).log_evidence
-
-        return self.broadening.learn(self.belief.take(branches.parents), branches.rates, evidence)
+    def _evidence(self, belief: Belief, x: np.ndarray, target: Any) -> np.ndarray:
+        return self.observation.see(belief.project(x), belief.extra, target).log_evidence
 
     def _keep(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from szilard.adapt.trackers import Tracker
 from szilard.errors import SzilardError
 
 
-class Learner(BaseEstimator):
+class Learner(ABC, BaseEstimator):
     """A filter over rows with named features (``learn_one``) or over arrays (``partial_fit``).
 
     Attributes:
@@ -136,9 +137,9 @@ class Learner(BaseEstimator):
             for i, title in enumerate(titles)
         }
 
+    @abstractmethod
     def outputs(self) -> list[str]:
         """What each output is, for people."""
-        raise NotImplementedError
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything that rows changed, as arrays that ``numpy.savez`` stores without pickling."""
@@ -200,8 +201,9 @@ class Learner(BaseEstimator):
         """What the subclass remembers besides, as arrays."""
         return {}
 
+    @abstractmethod
     def _observation_of(self, plain: dict[str, Any]) -> Observation:
-        raise NotImplementedError
+        """The likelihood of a learner with what :meth:`_plain_state` gave."""
 
     def _load_plain(self, plain: dict[str, Any]) -> None:
         """Take what :meth:`_plain_state` gave."""

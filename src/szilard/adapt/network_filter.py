@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.adapt.beliefs import Diagonal
-from szilard.adapt.broadening import Broadening, EmpiricalBayes, Temper
+from szilard.adapt.broadening import Broadening, Temper
 from szilard.adapt.changes import Change, Changes
 from szilard.adapt.network_entries import NetworkEntries
 from szilard.adapt.network_fit import FitOptions, Gaussian, NetworkFit, divergence
@@ -201,10 +201,7 @@ class NetworkFilter:
 
     def _branched(self) -> tuple[Branches, Diagonal]:
         if self.batches == 0:  # nothing can have changed before the first batch
-            count = len(self.tracks.log_weight)
-            still = np.zeros(count, dtype=bool)
-            branches = Branches(np.arange(count), np.ones(count), still, self.tracks.log_weight)
-            return branches, self.belief
+            return self.tracks.still(), self.belief
         branches = self.tracker.branch(self.tracks, self.broadening.rate)
         belief = self.broadening(self.belief.take(branches.parents), branches.rates)
         assert isinstance(belief, Diagonal)
@@ -224,8 +221,11 @@ class NetworkFilter:
         extra = belief.extra
         mean = np.stack([q.mean.double().cpu().numpy() for q in fitted])
         precision = np.exp(-2 * np.stack([q.log_std.double().cpu().numpy() for q in fitted]))
-        if isinstance(self.broadening, EmpiricalBayes) and self.batches:
-            extra = {**extra, "log_drift": self._drift(branches, fitted)}
+        if self.broadening.learns and self.batches:
+            parents = self.belief.take(branches.parents)
+            extra = extra | self.broadening.learned(
+                parents, branches.rates, lambda one: self._evidence(one, fitted)
+            )
         last = np.where(branches.changed, self.batches, self.tracks.last_change[branches.parents])
         tracks = Tracks(normalised(joint), last)
         kept = self.tracker.prune(tracks)
@@ -233,15 +233,10 @@ class NetworkFilter:
         self.belief = belief.changed(mean=mean, precision=precision, extra=extra).take(kept)
         self.found = self._changes.look(self.tracks, self.batches) if self.tracker.detects else None
 
-    def _drift(self, branches: Branches, fitted: list[Gaussian]) -> np.ndarray:
-        """Speeds of drift after a batch. At the best q the bound changes with its prior as -KL(q ‖ prior) does."""
-        assert isinstance(self.broadening, EmpiricalBayes)
-
-        def evidence(belief: Any) -> np.ndarray:
-            pairs = zip(fitted, self._gaussians(belief), strict=True)
-            return np.array([-float(divergence(_double(q), _double(prior))) for q, prior in pairs])
-
-        return self.broadening.learn(self.belief.take(branches.parents), branches.rates, evidence)
+    def _evidence(self, belief: Any, fitted: list[Gaussian]) -> np.ndarray:
+        """At the best q the bound changes with its prior as -KL(q ‖ prior) does."""
+        pairs = zip(fitted, self._gaussians(belief), strict=True)
+        return np.array([-float(divergence(_double(q), _double(prior))) for q, prior in pairs])
 
     def _moments(self, outputs: Tensor) -> np.ndarray:
         """Mean over draws ``[S, N, ...]``: probabilities, or first and second moment of the target."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from szilard.codec.lattice import LARGEST
-from szilard.codec.reader import Reader, varint
+from szilard.codec.reader import Reader
 from szilard.coding import CodingError, interleaved, shapes
+from szilard.coding.leb128 import encoded as varint
 
 MOST_BIN = 2 * LARGEST
 

@@ -159,14 +159,3 @@ class _Fit:
         points = self.points.copy()
         _, bins, scales = slices.encode(self.layout, network, points, self.coded)
         return points, float(shapes.bits(bins, scales, network.shape).sum())
-
-
-def range_of(array: np.ndarray) -> float:
-    """Largest less smallest finite value, for bounds that are a share of it; raises if there is none."""
-    finite = array[np.isfinite(array)]
-    size = float(finite.max()) - float(finite.min()) if finite.size else 0.0
-    if not size > 0:
-        raise SzilardError(
-            "the field has no range: all its values are equal or not finite; give an absolute bound"
-        )
-    return size

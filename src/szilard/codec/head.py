@@ -6,8 +6,9 @@ import zlib
 
 import numpy as np
 
-from szilard.codec.reader import Reader, varint
+from szilard.codec.reader import Reader
 from szilard.coding import CodingError
+from szilard.coding.leb128 import encoded as varint
 from szilard.errors import SzilardError
 
 MAGIC = b"SZF0"  # 0: the format may still change

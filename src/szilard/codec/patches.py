@@ -6,8 +6,9 @@ import numpy as np
 
 from szilard.codec.lattice import Bound
 from szilard.codec.marks import Marks
-from szilard.codec.reader import Reader, varint
+from szilard.codec.reader import Reader
 from szilard.coding import CodingError
+from szilard.coding.leb128 import encoded as varint
 
 _MOST = 0.02  # share of values from which on the array is stored as it is
 

@@ -1,18 +1,8 @@
-"""Reading and writing the numbers of a stream, with a bound on every read."""
+"""Reading the numbers of a stream, with a bound on every read."""
 
 from __future__ import annotations
 
 from szilard.coding import CodingError
-
-
-def varint(value: int) -> bytes:
-    """An unsigned integer in LEB128."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 class Reader:

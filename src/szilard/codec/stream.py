@@ -11,9 +11,10 @@ from szilard.codec import bins, head, marks, patches, slices, weights
 from szilard.codec.grid import MOST_LEVELS, levels_for
 from szilard.codec.lattice import Bound
 from szilard.codec.network import Network
-from szilard.codec.reader import Reader, varint
+from szilard.codec.reader import Reader
 from szilard.codec.slices import Layout
 from szilard.coding import CodingError, Decoder, Encoder
+from szilard.coding.leb128 import encoded as varint
 from szilard.errors import SzilardError
 
 PERIODIC, RELATIVE, MARKED, OUTSIDE = 1, 2, 4, 8  # flags; OUTSIDE: the weights are not in the stream

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from szilard.coding import leb128
 from szilard.file.error import Broken
 
 _MOST_BYTES = 6  # 42 bits: more than any count, length or dimension can need
@@ -13,12 +14,7 @@ def varint(value: int) -> bytes:
     """An unsigned integer in LEB128: seven bits in each byte, low bits first; the eighth bit marks that more follow."""
     if not 0 <= value < 1 << 7 * _MOST_BYTES:
         raise ValueError(f"{value} is not an unsigned integer of at most {7 * _MOST_BYTES} bits")
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return leb128.encoded(value)
 
 
 def zigzag(value: int) -> bytes:

@@ -28,6 +28,7 @@ class EmpiricalBayes(Broadening):
     """
 
     name = "empirical-bayes"
+    learns = True
 
     def __init__(self, rate: float = 0.99, speed: float = 0.1) -> None:
         super().__init__(rate)
@@ -49,20 +50,14 @@ class EmpiricalBayes(Broadening):
     def __call__(self, belief: Belief, rates: np.ndarray, x: np.ndarray | None = None) -> Belief:
         return self._broadened(belief, rates, 0.0)
 
-    def learn(
+    def learned(
         self, belief: Belief, rates: np.ndarray, evidence: Callable[[Belief], np.ndarray]
-    ) -> np.ndarray:
-        """ln η of each hypothesis after a row, ``[K]``.
-
-        Args:
-            belief: before it was broadened.
-            rates: ``[K]``; hypotheses with rate 1 were not broadened and keep their η.
-            evidence: the log evidence ``[K]`` of the row, from a broadened belief.
-        """
+    ) -> dict[str, np.ndarray]:
+        """ln η of each hypothesis after a row, ``[K]``; hypotheses with rate 1 keep theirs."""
         now = belief.extra["log_drift"]
         more, less = (evidence(self._broadened(belief, rates, step)) for step in (_STEP, -_STEP))
         gradient = np.clip((more - less) / (2 * _STEP), -1, 1)
-        return np.clip(now + self.speed * np.where(rates < 1, gradient, 0), _LEAST, _MOST)
+        return {"log_drift": np.clip(now + self.speed * np.where(rates < 1, gradient, 0), _LEAST, _MOST)}
 
     def _broadened(self, belief: Belief, rates: np.ndarray, step: float) -> Belief:
         own = np.exp(-0.5 * np.exp(belief.extra["log_drift"] + step))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -19,10 +20,12 @@ class Broadening(ABC):
     Attributes:
         rate: the rate where a tracker has none of its own.
         needs_input: whether the broadened belief depends on the next input.
+        learns: whether what it remembers changes with each row, see :meth:`learned`.
     """
 
     name: ClassVar[str]
     needs_input: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
     def __init__(self, rate: float = 0.98) -> None:
         self.rate = checked_rate(rate)
@@ -36,6 +39,18 @@ class Broadening(ABC):
             rates: ``[K]``.
             x: the next input ``[D]``, for rules with :attr:`needs_input`.
         """
+
+    def learned(
+        self, belief: Belief, rates: np.ndarray, evidence: Callable[[Belief], np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """What the rule remembers for each hypothesis after a row; called if it :attr:`learns`.
+
+        Args:
+            belief: before it was broadened.
+            rates: ``[K]``; hypotheses with rate 1 were not broadened.
+            evidence: the log evidence ``[K]`` of the row, from a broadened belief.
+        """
+        return {}
 
     def start(self) -> dict[str, np.ndarray]:
         """Arrays ``[1, ...]`` that the rule keeps for each hypothesis."""

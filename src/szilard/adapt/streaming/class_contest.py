@@ -17,6 +17,7 @@ from szilard.adapt.streaming.settings import StreamSettings
 class ClassContest(Contest):
     """Classes: the first row of each class is not scored, because nobody could give it a probability."""
 
+    _copy: LastLabel
     error = "accuracy"
 
     def __init__(self, settings: StreamSettings, layout: Layout) -> None:
@@ -85,10 +86,6 @@ class ClassContest(Contest):
         number = self.learner._number(target)
         self._follow()
         self._copy.learn(number)
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        copied = {f"persistence.{name}": values for name, values in self._copy.state_dict().items()}
-        return {**self.learner.state_dict(), **self._state_of_controls(), **copied}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         self._load_learner(state)

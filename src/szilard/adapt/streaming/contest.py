@@ -13,6 +13,7 @@ from szilard.adapt.classifier import OnlineClassifier
 from szilard.adapt.regressor import OnlineRegressor
 from szilard.adapt.streaming import controls as controls_
 from szilard.adapt.streaming.controls import Controls
+from szilard.adapt.streaming.persistence import LastLabel, LastNumber
 from szilard.adapt.streaming.settings import StreamSettings
 from szilard.adapt.trackers import Always, Tracker
 
@@ -38,6 +39,7 @@ class Contest(ABC):
 
     learner: OnlineClassifier | OnlineRegressor
     error: str
+    _copy: LastLabel | LastNumber
 
     def __init__(self, settings: StreamSettings) -> None:
         self.settings = settings
@@ -79,9 +81,10 @@ class Contest(ABC):
     def pass_by(self, target: Any) -> None:
         """Take the target of a row that is skipped: persistence copies it, and a new class joins at the prior."""
 
-    @abstractmethod
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything that rows changed."""
+        copied = {f"persistence.{name}": values for name, values in self._copy.state_dict().items()}
+        return {**self.learner.state_dict(), **self._state_of_controls(), **copied}
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:

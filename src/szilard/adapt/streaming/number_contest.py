@@ -18,6 +18,7 @@ from szilard.adapt.streaming.settings import StreamSettings
 class NumberContest(Contest):
     """Numbers: rows are scored from where the target's scale is known, after about 30 rows."""
 
+    _copy: LastNumber
     error = "rmse"
 
     def __init__(self, settings: StreamSettings, layout: Layout) -> None:
@@ -85,10 +86,6 @@ class NumberContest(Contest):
         for values, target in early:
             padded = np.append(values, np.full(len(self.learner.scaler_.count) - len(values), np.nan))
             self._controls.learn(self.learner._input(padded), (target - center) / width)
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        copied = {f"persistence.{name}": values for name, values in self._copy.state_dict().items()}
-        return {**self.learner.state_dict(), **self._state_of_controls(), **copied}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         self._load_learner(state)

@@ -28,6 +28,11 @@ class Tracks:
         """``count`` hypotheses of equal probability, without a change."""
         return cls(np.full(count, -np.log(count)), np.full(count, -1))
 
+    def still(self) -> Branches:
+        """The same hypotheses before the next row, none of which assumes a change."""
+        count = len(self.log_weight)
+        return Branches(np.arange(count), np.ones(count), np.zeros(count, dtype=bool), self.log_weight)
+
 
 @dataclass(frozen=True)
 class Branches:
