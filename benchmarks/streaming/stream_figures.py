@@ -283,7 +283,8 @@ def reading(rows: Sequence[Row]) -> str:
     if not temper or not greedy:
         return "Elec2 was not measured."
     text = (
-        f"On Elec2 forgetting, not detection, wins. Tempering before every row detects nothing and has an MCAE of "
+        "On Elec2 forgetting, not detection, wins. Of its log-odds, tempering before every row detects nothing and "
+        "has a mean cumulative absolute error (MCAE × 100) of "
         f"{temper[0]['mcae']:.2f}; greedy search has {greedy[0]['mcae']:.2f}, and finds a change at "
         f"{100 * greedy[0]['changes']:.0f} % of the rows, so that it is a filter that forgets."
     )
