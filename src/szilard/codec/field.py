@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from szilard.codec import marks, slices, stream, weights
+from szilard.codec.grid import MOST_LEVELS
 from szilard.codec.lattice import Bound
 from szilard.codec.network import Network
 from szilard.coding import shapes
@@ -18,6 +21,7 @@ _SHORT = 30_000, 200  # values and steps of the fit that chooses a distribution
 _LEAST = 5_000  # values of a sample
 _LARGE = 25  # bits of a stream for each bit of weights from which on more units are tried
 _SMALL = 2_000  # values of an array below which no fit pays
+_MOST_TEXT = 20_000  # characters of weights in base64
 _MOST_FITTED = 2_000_000  # values of a sample that are coded after each stage
 
 
@@ -79,6 +83,45 @@ class FieldCodec:
                 break
         assert best is not None
         return cls(bound, periodic, best[1], best[2], within)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The codec as JSON can hold it: bound, axis, and the weights in base64."""
+        bits = None
+        if self.network is not None and self.steps is not None:
+            bits = base64.b64encode(weights.encode(self.network, self.steps, MOST_LEVELS)).decode()
+        return {
+            "bound": self.bound.size,
+            "kind": "relative" if self.bound.relative else "absolute",
+            "periodic": self.periodic,
+            "weights": bits,
+            "within": self.within,
+        }
+
+    @classmethod
+    def from_dict(cls, given: dict[str, Any]) -> FieldCodec:
+        """Undo :meth:`to_dict`.
+
+        Raises:
+            SzilardError: a value has the wrong type, or the weights are damaged.
+        """
+        wanted = {"bound": (int, float), "kind": (str,), "periodic": (bool,), "within": (bool,)}
+        kind, text = given.get("kind"), given.get("weights")
+        if (
+            set(given) != {*wanted, "weights"}
+            or any(type(given[name]) not in types for name, types in wanted.items())
+            or kind not in ("absolute", "relative")
+            or not (text is None or (isinstance(text, str) and len(text) <= _MOST_TEXT))
+        ):
+            raise SzilardError("the settings of the field codec are damaged, or of a newer version")
+        bound = Bound(float(given["bound"]), kind == "relative")
+        if text is None:
+            return cls(bound, given["periodic"], within=given["within"])
+        try:
+            data = base64.b64decode(text, validate=True)
+        except ValueError:
+            raise SzilardError("the weights of the field codec are not base64") from None
+        network, steps = weights.decode(data, MOST_LEVELS), weights.steps_of(data)
+        return cls(bound, given["periodic"], network, steps, given["within"])
 
     def encode(self, array: np.ndarray) -> bytes:
         """A stream; no value of its array is farther from the original than the bound, whatever the weights."""

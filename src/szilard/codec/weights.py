@@ -47,7 +47,7 @@ def decode(data: bytes, levels: int) -> Network:
     head = 1 + len(PARTS)
     if len(data) < head or not 1 <= data[0] & 63 <= MOST_HIDDEN or data[0] >> 6 >= shapes.SHAPES:
         raise SzilardError("the weights of the field's network are damaged")
-    hidden, steps = data[0] & 63, dict(zip(PARTS, data[1:head], strict=True))
+    hidden, steps = data[0] & 63, steps_of(data)
     if any(step > MOST_STEP.get(name, _MOST) for name, step in steps.items()):
         raise SzilardError("the weights of the field's network are damaged")
     coder = Decoder(data[head:])
@@ -67,6 +67,11 @@ def decode(data: bytes, levels: int) -> Network:
     return Network(
         linear, values["first"], values["second"], values["last"], values["biases"][0], data[0] >> 6
     )
+
+
+def steps_of(data: bytes) -> dict[str, int]:
+    """log2 of the step of each part, of the bytes of :func:`encode`."""
+    return dict(zip(PARTS, data[1 : 1 + len(PARTS)], strict=True))
 
 
 def choose(network: Network, levels: int, cost: Callable[[Network], float]) -> tuple[Network, dict[str, int]]:
