@@ -10,7 +10,8 @@ from szilard.codec.network import STEP
 from szilard.errors import SzilardError
 
 UNITS = 512  #: of the lattice in a bound; a bin is 1023 wide, so that no value moves by more than 511
-LARGEST = 1 << 44
+LARGEST = 1 << 44  #: of a value
+FARTHEST = 1 << 46  #: of any point, also of predictions where no value is coded
 _FINE = 1 - 2.0**-10  # of a relative bound, for the rounding of logarithm and exponential
 _SMALL = 1e-290  # below it products lose digits
 _TAYLOR = (

@@ -10,13 +10,13 @@ import numpy as np
 
 from szilard.codec.features import PREVIOUS, Features, features
 from szilard.codec.grid import Pass, passes
+from szilard.codec.lattice import FARTHEST
 from szilard.codec.network import STEP, Network
 from szilard.codec.predicting import predictor
 from szilard.codec.raster import raster_passes
 from szilard.coding import CodingError
 
 _LEAST_DIAGONAL = 8  # mean number of values
-FARTHEST = 1 << 46  #: of any point of a lattice, also of predictions where no value is coded
 
 
 @dataclass(frozen=True)

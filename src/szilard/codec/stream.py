@@ -63,7 +63,7 @@ def checked(array: np.ndarray) -> np.ndarray:
         raise SzilardError(f"a field must be float32 or float64, not {array.dtype}; convert it first")
     if not 1 <= array.ndim <= head.MOST_DIMENSIONS:
         raise SzilardError(f"a field must have 1 to {head.MOST_DIMENSIONS} dimensions, not {array.ndim}")
-    if array.size > head.MOST_VALUES or head.slice_size(array.shape) > head.MOST_SLICE:
+    if head.too_large(array.shape) or head.slice_size(array.shape) > head.MOST_SLICE:
         raise SzilardError(f"a field of {array.size:,} values is too large for one stream; code it in chunks")
     return np.ascontiguousarray(array, dtype=little)
 
