@@ -11,11 +11,18 @@ from field_inputs import STEPS, network, smooth
 from hypothesis import given
 from hypothesis import strategies as st
 
-from szilard.codec import Bound, FieldCodec, bins, head, opening
+from szilard.codec import Bound, FieldCodec, bins, bound_map, head, lattice, opening, slices, stream
+from szilard.codec.features import INPUTS, LINEAR
+from szilard.codec.fineness import Fineness
+from szilard.codec.grid import MOST_LEVELS, levels_for
+from szilard.codec.network import MOST_BIAS, STEP, Network
 from szilard.coding import CodingError, shapes
 from szilard.coding.leb128 import encoded as varint
 from szilard.coding.leb128 import zigzag
 from szilard.errors import SzilardError
+from szilard.kernels import native
+
+BUILT = [False, True] if native.available() else [False]
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -31,7 +38,7 @@ def claim(shape, mode=head.CODED, rest=b""):
 @pytest.mark.parametrize("mode", [head.RAW, head.CODED])
 @pytest.mark.parametrize("shape", [(1 << 28, 1 << 28, 1 << 28, 0, 5), (1 << 28, 0, 2), (1 << 20, 1 << 20)])
 def test_axes_that_are_too_long_are_refused_also_without_values(shape, mode):
-    with pytest.raises(SzilardError, match="claims the shape .*too large"):
+    with pytest.raises(SzilardError, match=r"claims the shape .* too large"):
         opening.decode(claim(shape, mode, zlib.compress(b"")))
 
 
@@ -93,3 +100,117 @@ def test_plain_bits_take_memory_for_their_integers_only():
     np.testing.assert_array_equal(found, values)
     assert encoded < 24 * values.nbytes
     assert decoded < 12 * values.nbytes
+
+
+def test_every_usual_layout_has_few_passes():
+    for height in (1, 2, 3, 9, 17, 33, 65):
+        for width in (1, 2, 7, 16, 32, 70):
+            layout = slices.Layout((height, width), levels_for(height, width), False)
+            assert layout.has_few_passes(), (height, width)
+            for levels in range(6):
+                layout = slices.Layout((height, width), levels, False)
+                assert layout.has_few_passes() == (height * width >= 8 * len(layout.steps()))
+
+
+def test_slices_of_few_values_take_no_time_each(monkeypatch):
+    array = smooth(3000, 2, 2)
+    data = bytearray(stream.encode(array, Bound(0.05), network(), STEPS))
+    assert opening.order(data) == "coarse to fine"
+    monkeypatch.setattr(slices.Layout, "earlier", lambda *_: pytest.fail("a step for each slice"))
+    assert np.abs(opening.decode(bytes(data)) - array).max() <= 0.05
+    at = len(head.write(array, head.CODED)) + 1
+    data[at] = 1
+    with pytest.raises(CodingError, match="header of the field is damaged"):
+        opening.decode(sealed(bytes(data[:-4])))
+
+
+def hostile(value=8191, linear=32767):
+    """A network whose predictions run away: every weight is the largest."""
+    return Network(
+        np.full((MOST_LEVELS, 3, LINEAR), linear), np.full((2, INPUTS), value), np.full((2, 2), value),
+        np.full((2, 2), value), np.full(6, MOST_BIAS),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("compiled", BUILT)
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_predictions_that_run_away_stay_on_the_lattice(sign, compiled, monkeypatch):
+    """Without a coded value for hundreds of diagonals; the encoder has what the decoder will have."""
+    layout = slices.Layout((1, 700, 40), 0, False, raster=True)
+    points = np.zeros((1, 28_000), np.int64)
+    points[0, :500] = sign * (1 << 43)
+    coded = np.zeros(points.shape, bool)
+    coded[0, :500] = coded[0, -500:] = True
+    net = hostile(linear=sign * 32767)
+    for module in (slices, lattice):
+        monkeypatch.setattr(module, "FARTHEST", 1 << 44)  # which they reach sooner
+    first, found, _ = slices.encode(layout, net, points, coded, compiled=compiled)
+    assert np.abs(points).max() == 1 << 44
+    given = iter(np.split(found, np.flatnonzero(np.ones(len(found)))[1:]))
+    read = lambda scale: np.array([next(given)[0] for _ in scale], np.int64)  # noqa: E731
+    again = slices.decode(layout, net, first, read, coded, compiled=compiled)
+    np.testing.assert_array_equal(again, points)
+
+
+@pytest.mark.parametrize("fine", [False, True])
+@pytest.mark.parametrize("value", [bins.MOST_BIN, -bins.MOST_BIN])
+def test_bins_beyond_the_lattice_are_refused(value, fine):
+    layout = slices.Layout((32,), 2, False)
+    wide = Fineness(np.full((1, 32), bound_map.MOST), bound_map.steps()) if fine else None
+    with pytest.raises(CodingError, match="beyond the lattice"):
+        slices.decode(
+            layout, network(), np.zeros((1, 1, 8), int), lambda s: np.full(len(s), value), fine=wide
+        )
+    far = np.full((1, 1, 8), lattice.FARTHEST // STEP + 1)
+    for first in (far, -far):
+        with pytest.raises(CodingError, match="beyond the lattice"):
+            slices.decode(layout, network(), first, lambda s: np.zeros(len(s), int))
+
+
+def test_the_mean_of_many_large_points_does_not_wrap():
+    for value in (lattice.FARTHEST, -lattice.FARTHEST, -3):
+        assert lattice.mean(np.full(1 << 18, value)) == value
+    assert lattice.mean(np.array([-1, -2])) == -2
+
+
+def test_a_map_takes_no_more_memory_than_its_values():
+    """Blocks of 16 by 16 of slices of one value: whole blocks would take 256 times as much."""
+    layout = slices.Layout((4096, 1, 1), 0, False)
+    fine = np.full((4096, 1), 3)
+    data, _ = bound_map.encode(fine, fine > 0, layout)
+    tracemalloc.start()
+    bound_map.encode(fine, fine > 0, layout)
+    found = bound_map.decode(bytes([4, data[1]]) + data[2:], layout)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, fine)
+    assert peak < 32 * fine.nbytes
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("size", [5e-324, 1e-310, 1e-300, 1e-17, 0.5, 1e300, 1.7e308])
+def test_no_bound_makes_a_number_overflow(size, relative, dtype):
+    if relative and size >= 1:
+        return
+    array = (smooth(20, 30, dtype=np.float64) / 40 * np.finfo(dtype).max).astype(dtype)
+    array[0] /= np.finfo(dtype).max
+    array[1] = array[0] * dtype(1e-30)
+    bound = Bound(size, relative)
+    found = opening.decode(stream.encode(array, bound, network(), STEPS))
+    assert not bound.broken(array, found).any()
+    if not relative:
+        bounds = np.full(array.shape, max(size, 1e308))
+        array[3, 4], bounds[3, 4] = np.nan, np.nan
+        found = opening.decode(stream.encode(array, bound, network(), STEPS, bounds=bounds))
+        finite = np.isfinite(array)
+        assert not bound.broken(array[finite], found[finite], bounds[finite]).any()
+
+
+def test_a_stream_with_a_unit_that_has_lost_digits_is_refused():
+    array = smooth(20, 30)
+    data = bytearray(stream.encode(array, Bound(0.05), network(), STEPS))
+    at = len(head.write(array, head.CODED)) + 3
+    data[at : at + 8] = np.array([1e-310]).tobytes()
+    with pytest.raises(CodingError, match="header of the field is damaged"):
+        opening.decode(sealed(bytes(data[:-4])))

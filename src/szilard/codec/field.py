@@ -115,6 +115,8 @@ class FieldCodec:
         Raises:
             SzilardError: a value has the wrong type, or the weights are damaged.
         """
+        if not isinstance(given, dict):
+            raise SzilardError("the settings of the field codec must be an object")
         flags = ("periodic", "raster", "within")
         bound, kind, text = given.get("bound"), given.get("kind"), given.get("weights")
         if (
@@ -132,5 +134,9 @@ class FieldCodec:
             except ValueError:
                 raise SzilardError("the weights of the field codec are not base64") from None
             network, steps = weights.decode(data, MOST_LEVELS), weights.steps_of(data)
-        of = Bound(float(bound), kind == "relative")  # type: ignore[arg-type]
+        try:
+            size = float(bound)  # type: ignore[arg-type]
+        except OverflowError:
+            raise SzilardError("the bound of the field codec is too large") from None
+        of = Bound(size, kind == "relative")
         return cls(of, given["periodic"], given["raster"], network, steps, given["within"])

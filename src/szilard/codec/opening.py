@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from szilard.codec import bins, bound_map, head, marks, patches, slices, weights
+from szilard.codec.fineness import Fineness
 from szilard.codec.grid import MOST_LEVELS
 from szilard.codec.head import ALL_FLAGS, MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
-from szilard.codec.lattice import Bound
+from szilard.codec.lattice import LEAST_UNIT, Bound
 from szilard.codec.network import Network
-from szilard.codec.slices import Fineness, Layout
+from szilard.codec.slices import Layout
 from szilard.coding import CodingError, Decoder
 from szilard.coding.cursor import Cursor
 from szilard.errors import SzilardError
@@ -101,7 +102,9 @@ def _parts(data: bytes, most: int) -> _Stream:
     if (
         flags & ~ALL_FLAGS
         or levels >= MOST_LEVELS
-        or (layout.raster and (levels or not layout.has_diagonals()))
+        or (layout.raster and levels)
+        or not layout.has_few_passes()
+        or bound.unit < LEAST_UNIT
     ):
         raise CodingError("the header of the field is damaged, or of a newer version")
     names = PARTS if flags & MAPPED else PARTS[:-1]

@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from szilard.codec import bins, bound_map, head, marks, patches, slices, weights
+from szilard.codec.fineness import Fineness
 from szilard.codec.grid import levels_for
 from szilard.codec.head import MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
 from szilard.codec.lattice import Bound
 from szilard.codec.network import Network
-from szilard.codec.slices import Fineness, Layout
+from szilard.codec.slices import Layout
 from szilard.coding import Encoder
 from szilard.coding.leb128 import encoded as varint
 from szilard.errors import SzilardError
