@@ -214,3 +214,15 @@ def test_a_stream_with_a_unit_that_has_lost_digits_is_refused():
     data[at : at + 8] = np.array([1e-310]).tobytes()
     with pytest.raises(CodingError, match="header of the field is damaged"):
         opening.decode(sealed(bytes(data[:-4])))
+
+
+@pytest.mark.parametrize("raster", [False, True])
+def test_passes_of_a_single_large_slice_are_not_held_at_once(raster):
+    layout = slices.Layout((1040, 1024), 0 if raster else 5, False, raster=raster)
+    tracemalloc.start()
+    seen = sum(len(step.targets) for step in layout.steps())
+    left, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seen + layout.coarse().size == 1040 * 1024
+    assert peak < 60 * 1040 * 1024
+    assert left < 1 << 20

@@ -63,7 +63,7 @@ def decode(data: bytes, network: Network | None = None, *, most: int = head.MOST
     coded = marked.coded.reshape(layout.count, -1)
     points = slices.decode(layout, used, first.reshape(layout.count, *coarse.shape), symbols, coded, fine)
     symbols.finish()
-    if zlib.crc32(points.astype("<i8").tobytes()) != found.check:
+    if zlib.crc32(np.ascontiguousarray(points, "<i8").data) != found.check:
         raise CodingError("the decoded integers of the field do not have the checksum of the encoder's")
     values = marks.values_of(points, found.bound, marked, found.dtype).reshape(-1)
     patches.apply(values, parts["patches"])

@@ -10,13 +10,14 @@ import numpy as np
 
 from szilard.codec.features import PREVIOUS, Features, features
 from szilard.codec.fineness import Fineness, rises
-from szilard.codec.grid import Pass, passes
+from szilard.codec.grid import Pass, each_pass, passes
 from szilard.codec.lattice import FARTHEST, far_away, mean
 from szilard.codec.network import STEP, Network
 from szilard.codec.predicting import predictor
-from szilard.codec.raster import raster_passes
+from szilard.codec.raster import each_diagonal, raster_passes
 from szilard.coding import CodingError
 
+_KEPT = 1 << 20  # values of a slice whose passes are kept from one array to the next
 _LEAST_DIAGONAL = 8  # mean number of values, also of another pass
 
 
@@ -91,11 +92,15 @@ class Layout:
         length = self.shape[-3] if len(self.shape) > 2 else 1
         return number % length * 256 // max(length - 1, 1)
 
-    def steps(self) -> tuple[Pass, ...]:
-        """The passes of a slice."""
+    def steps(self) -> Iterable[Pass]:
+        """The passes of a slice; those of a single large one are listed as they are needed, and not kept."""
+        found: Iterable[Pass]
+        small = math.prod(self.slice_shape) <= _KEPT
         if self.raster:
-            return raster_passes(*self.slice_shape)
-        return passes(*self.slice_shape, self.levels, self.periodic)
+            found = (raster_passes if small else each_diagonal)(*self.slice_shape)
+        else:
+            found = (passes if small else each_pass)(*self.slice_shape, self.levels, self.periodic)
+        return found if small or self.count == 1 else tuple(found)
 
     def coarse(self) -> np.ndarray:
         """Places of the coarsest grid in a slice, row by row, ``[rows, columns]``; the first value of a raster."""

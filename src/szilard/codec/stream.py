@@ -124,7 +124,7 @@ def _coded(
         PERIODIC * layout.periodic | RELATIVE * bound.relative | MARKED * any_marks | OUTSIDE * (not within)
     )
     flags |= RASTER * layout.raster | MAPPED * (mapped is not None)
-    check = zlib.crc32(points.astype("<i8").tobytes())
+    check = zlib.crc32(np.ascontiguousarray(points, "<i8").data)
     start = head.write(array, head.CODED) + bytes([flags, layout.levels, head.axes_byte(layout.axes)])
     whole = start + np.array([bound.size], "<f8").tobytes() + check.to_bytes(4, "little")
     whole += b"".join(varint(len(section)) + section for section in sections)
