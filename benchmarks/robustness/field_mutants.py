@@ -124,12 +124,12 @@ def chosen(draft: Draft, rng: random.Random) -> Draft:
             place = rng.randrange(6)
             data = (
                 data[:place]
-                + bytes([rng.choice((0, 1, 12, 14, 20, 21, 64, 130, 192, 255))])
+                + bytes([rng.choice((0, 1, 12, 14, 20, 21, 31, 32, 64, 130, 192, 255))])
                 + data[place + 1 :]
             )
         elif draft.coded[1] <= MOST_LEVELS:
             levels = 1 if draft.coded[0] & head.RASTER else draft.coded[1]
-            data = weights.encode(*network(rng), levels)
+            data = network(rng).encode(levels)
         return set_part(draft, WEIGHTS, data)
     if how == CONSTANTS:
         return set_part(draft, CONSTANTS, rng.randbytes(rng.choice((0, 4, 8, 16, 40, 1000, 1004, 2008))))
@@ -147,19 +147,22 @@ def chosen(draft: Draft, rng: random.Random) -> Draft:
     return replace(changed, coded=bytes([draft.coded[0] | head.MAPPED]) + draft.coded[1:])
 
 
-def network(rng: random.Random) -> tuple[Network, dict[str, int]]:
+def network(rng: random.Random) -> weights.Weights:
     """Weights at their limits, with steps to which they are rounded."""
-    how = rng.randrange(3)
+    how = rng.randrange(4)
     if how == 0:
-        return wild_network(rng.randrange(100)), STEPS
+        return weights.Weights(wild_network(rng.randrange(100)), STEPS)
+    if how == 3:
+        return weights.unchanged(rng.randrange(3))
     if how == 1:
-        return plain_network(rng.randrange(3), rng.choice((-1, 1)) * rng.choice((0, 1 << 18, LARGEST))), STEPS
+        bias = rng.choice((-1, 1)) * rng.choice((0, 1 << 18, LARGEST))
+        return weights.Weights(plain_network(rng.randrange(3), bias), STEPS)
     sign, steps = rng.choice((-1, 1)), {**STEPS, "biases": 20}
     most = Network(
         np.full((MOST_LEVELS, 3, LINEAR), sign * 32767), np.full((32, INPUTS), 8191), np.full((32, 32), 8191),
         np.full((2, 32), sign * 8191), np.full(66, MOST_BIAS), rng.randrange(3),
     )  # fmt: skip
-    return weights.rounded(most, steps), steps
+    return weights.Weights(weights.rounded(most, steps), steps)
 
 
 def coded_anew(draft: Draft, rng: random.Random) -> Draft:

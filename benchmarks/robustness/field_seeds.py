@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from szilard.codec import Bound, head, opening, stream, weights
+from szilard.codec import Bound, head, opening, stream
 from szilard.codec.features import INPUTS, LINEAR
 from szilard.codec.grid import MOST_LEVELS
 from szilard.codec.network import Network
+from szilard.codec.weights import PARTS, Weights, unchanged
 from szilard.coding.leb128 import encoded as varint
 
-STEPS = dict.fromkeys(weights.PARTS, 0)
+STEPS = dict.fromkeys(PARTS, 0)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,9 @@ def seeds() -> tuple[Draft, ...]:
     r = np.random.default_rng(0)
     found = []
 
-    def add(array: np.ndarray, bound: Bound, network: Network | None = None, **given: object) -> None:
+    def add(
+        array: np.ndarray, bound: Bound, network: Network | Weights | None = None, **given: object
+    ) -> None:
         network = plain_network(len(found) % 3) if network is None else network
         found.append(parse(forced(array, bound, network, **given), array))
 
@@ -138,13 +141,14 @@ def seeds() -> tuple[Draft, ...]:
     add(np.where(r.random((17, 48)) < 0.1, np.nan, wave(17, 48)).astype(np.float32), Bound(0.02), raster=True)
     add(wave(3, 10, 12), Bound(0.05), bounds=wide)
     add(wave(18, 18), Bound(0.05), OUTSIDE, within=False)
+    add(wave(16, 17), Bound(0.05), unchanged(1))
     return tuple(found)
 
 
-def forced(array: np.ndarray, bound: Bound, network: Network, **given: object) -> bytes:
+def forced(array: np.ndarray, bound: Bound, network: Network | Weights, **given: object) -> bytes:
     """A coded stream, also where the array as it is takes fewer bytes."""
     found = stream._coded(
-        array, bound, network, STEPS,
+        array, bound, network if isinstance(network, Weights) else Weights(network, STEPS),
         stream.layout_of(array, bool(given.get("periodic")), bool(given.get("raster"))),
         bool(given.get("within", True)),
         None if "bounds" not in given else stream.checked_bounds(given["bounds"], array, bound),  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from field_inputs import STEPS, network, smooth
+from field_inputs import coded_network, network, smooth
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +44,7 @@ def test_axes_that_are_too_long_are_refused_also_without_values(shape, mode):
 
 def test_an_array_without_values_goes_round_whatever_the_limit():
     for shape in ((0,), (5, 0), (0, 3, 0)):
-        data = FieldCodec(Bound(1.0), network=network(), steps=STEPS).encode(np.zeros(shape))
+        data = FieldCodec(Bound(1.0), weights=coded_network()).encode(np.zeros(shape))
         assert opening.decode(data, most=0).shape == shape
     with pytest.raises(SzilardError, match="bins and no values"):
         opening.decode(claim((5, 0), head.CODED, bytes(40)))
@@ -115,7 +115,7 @@ def test_every_usual_layout_has_few_passes():
 
 def test_slices_of_few_values_take_no_time_each(monkeypatch):
     array = smooth(3000, 2, 2)
-    data = bytearray(stream.encode(array, Bound(0.05), network(), STEPS))
+    data = bytearray(stream.encode(array, Bound(0.05), coded_network()))
     assert opening.order(data) == "coarse to fine"
     monkeypatch.setattr(slices.Layout, "earlier", lambda *_: pytest.fail("a step for each slice"))
     assert np.abs(opening.decode(bytes(data)) - array).max() <= 0.05
@@ -198,19 +198,19 @@ def test_no_bound_makes_a_number_overflow(size, relative, dtype):
     array[0] /= np.finfo(dtype).max
     array[1] = array[0] * dtype(1e-30)
     bound = Bound(size, relative)
-    found = opening.decode(stream.encode(array, bound, network(), STEPS))
+    found = opening.decode(stream.encode(array, bound, coded_network()))
     assert not bound.broken(array, found).any()
     if not relative:
         bounds = np.full(array.shape, max(size, 1e308))
         array[3, 4], bounds[3, 4] = np.nan, np.nan
-        found = opening.decode(stream.encode(array, bound, network(), STEPS, bounds=bounds))
+        found = opening.decode(stream.encode(array, bound, coded_network(), bounds=bounds))
         finite = np.isfinite(array)
         assert not bound.broken(array[finite], found[finite], bounds[finite]).any()
 
 
 def test_a_stream_with_a_unit_that_has_lost_digits_is_refused():
     array = smooth(20, 30)
-    data = bytearray(stream.encode(array, Bound(0.05), network(), STEPS))
+    data = bytearray(stream.encode(array, Bound(0.05), coded_network()))
     at = len(head.write(array, head.CODED)) + 3
     data[at : at + 8] = np.array([1e-310]).tobytes()
     with pytest.raises(CodingError, match="header of the field is damaged"):

@@ -7,14 +7,14 @@ import json
 
 import numpy as np
 import pytest
-from field_inputs import STEPS, network, smooth
+from field_inputs import coded_network, smooth
 from hypothesis import given
 from hypothesis import strategies as st
 
 from szilard.codec import Bound, FieldCodec
 from szilard.errors import SzilardError
 
-GOOD = FieldCodec(Bound(0.05), network=network(3), steps=STEPS).to_dict()
+GOOD = FieldCodec(Bound(0.05), weights=coded_network(3)).to_dict()
 WEIGHTS = base64.b64decode(GOOD["weights"])
 PLAIN = (
     st.none()
@@ -87,9 +87,9 @@ def test_long_weights_are_refused_before_they_are_decoded():
 
 def test_extreme_weights_keep_the_bound():
     r = np.random.default_rng(0)
-    net = network(32, size=2.7)
+    net = coded_network(32, size=2.7)
     for step in range(0, 3):
-        codec = FieldCodec(Bound(10.0**-step), network=net, steps=STEPS, raster=bool(step % 2))
+        codec = FieldCodec(Bound(10.0**-step), weights=net, raster=bool(step % 2))
         array = (r.normal(size=(3, 40, 60)) * 1e6).astype(np.float32)
         array[:, 5:35] = np.nan
         found = codec.decode(codec.encode(array))

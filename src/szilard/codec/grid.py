@@ -40,14 +40,13 @@ class Pass:
     neighbours: np.ndarray
     latitude: np.ndarray
 
-    def part(self, start: int, end: int) -> Pass:
-        """The pass of some of the targets."""
-        here = slice(start, end)
+    def of(self, chosen: np.ndarray | slice) -> Pass:
+        """The same pass with some of its targets."""
         return replace(
             self,
-            targets=self.targets[here],
-            neighbours=self.neighbours[:, here],
-            latitude=self.latitude[here],
+            targets=self.targets[chosen],
+            neighbours=self.neighbours[:, chosen],
+            latitude=self.latitude[chosen],
         )
 
 

@@ -34,7 +34,7 @@ def predictor(network: Network, compiled: bool | None = None) -> Predict:
         known: np.ndarray, step: Pass, earlier: tuple[np.ndarray, ...], place: int, anchor: int
     ) -> tuple[np.ndarray, np.ndarray]:
         starts = range(0, max(len(step.targets), 1), _BLOCK)
-        parts = [step.part(start, start + _BLOCK) for start in starts]
+        parts = [step.of(slice(start, start + _BLOCK)) for start in starts]
         found = [network.predict(features(known, part, earlier, place, anchor), part) for part in parts]
         return np.concatenate([one for one, _ in found]), np.concatenate([one for _, one in found])
 

@@ -44,7 +44,7 @@ def each_diagonal(height: int, width: int) -> Iterator[Pass]:
         last = max(first + 1, int(np.searchsorted(ends, starts[first] + _TOGETHER, "right")))
         whole = _pass(height, width, order[starts[first] : ends[last - 1]].astype(np.int64))
         for start, end in zip(starts[first:last].tolist(), ends[first:last].tolist(), strict=True):
-            part = whole.part(start - int(starts[first]), end - int(starts[first]))
+            part = whole.of(slice(start - int(starts[first]), end - int(starts[first])))
             yield replace(part, neighbours=np.ascontiguousarray(part.neighbours))
         first = last
 
