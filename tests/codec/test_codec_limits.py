@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 import zlib
 
@@ -227,3 +228,13 @@ def test_passes_of_a_single_large_slice_are_not_held_at_once(raster):
     assert seen + layout.coarse().size == 1040 * 1024
     assert peak < 60 * 1040 * 1024
     assert left < 1 << 20
+
+
+def test_the_unit_of_a_relative_bound_is_rounded_correctly():
+    for size in np.random.default_rng(0).uniform(1e-6, 1, 200).tolist():
+        exact = math.log1p(size) / math.log(2)
+        assert lattice._log2_above_one(size) == pytest.approx(exact, rel=4e-16)
+    assert lattice._log2_above_one(1e-3).hex() == "0x1.7a013faca6c6bp-10"
+    assert lattice._log2_above_one(0.25) == 0.32192809488736235
+    assert lattice._log2_above_one(1e-30) == pytest.approx(1e-30 / math.log(2), rel=1e-9)
+    assert lattice._log2_above_one(1e-300) == 0

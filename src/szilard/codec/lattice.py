@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import decimal
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +57,7 @@ class Bound:
     def unit(self) -> float:
         """Width of a unit of the lattice, in the array's units or in log2."""
         if self.relative:
-            return float(np.log2(1 + self.size)) * _FINE / UNITS
+            return _log2_above_one(self.size) * _FINE / UNITS
         return self.size / UNITS
 
     def broken(
@@ -76,6 +78,13 @@ class Bound:
             most = most * np.abs(original.astype(np.float64))
             most = np.where(most < _SMALL, 0.0, most)
         return ~(error <= most * (1 - 2.0**-51))
+
+
+@functools.lru_cache(maxsize=64)
+def _log2_above_one(size: float) -> float:
+    """log2(1 + size), rounded correctly; that of a processor's library differs in its last digit from others."""
+    with decimal.localcontext(decimal.Context(prec=40)):
+        return float((1 + decimal.Decimal(size)).ln() / decimal.Decimal(2).ln())
 
 
 def to_integers(values: np.ndarray, unit: float) -> np.ndarray | None:
