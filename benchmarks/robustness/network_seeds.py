@@ -66,7 +66,7 @@ LONG = ("acdc", "tickets", "early-bird", "posterior-tickets", "elastic-ticket")
 
 
 def make_seeds(folder: Path) -> None:
-    """Write a tiny network of every method but ``LONG``, and one for regression, each as ``NAME.pt`` and ``NAME.szd``."""
+    """Write a tiny network of every method but ``LONG``, and one for regression, as ``NAME.pt`` and ``NAME.szd``."""
     from szilard import methods
 
     folder.mkdir(parents=True, exist_ok=True)
