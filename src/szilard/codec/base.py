@@ -76,10 +76,13 @@ class Posterior:
 
     def _levels(self, noise: float, step: int, scale: float) -> np.ndarray:
         flat, variance = self.observed.reshape(-1) * scale, self.variance.reshape(-1) * scale**2
-        mean, deviation = latents.posterior(flat, variance, noise)
+        mean, deviation = latents.posterior(flat, latents.widened(variance, flat), noise)
         octave = np.floor(np.log2(variance))
         bands = (octave - octave.min(initial=np.inf)).astype(np.int64)
-        return latents.choose(mean, deviation, step, bands).reshape(self.observed.shape)
+        counts = list(self.observed.shape)
+        unit = _units(self.layout, counts, step) * 2.0**-FRACTION  # as rounded, for the sum of many levels
+        unit *= np.sqrt(math.prod(_shape(self.layout)) * 0.5 ** _doubled(self.layout, counts))
+        return latents.choose(mean, deviation, unit.reshape(-1), bands).reshape(counts)
 
 
 def fit(points: np.ndarray, layout: Layout, coded: np.ndarray | None = None) -> Posterior | None:
@@ -160,11 +163,16 @@ def _units(layout: Layout, counts: list[int], step: int) -> np.ndarray:
         max(1, math.isqrt((step * step << (2 * FRACTION + doubled)) // values))
         for doubled in range(len(shape) + 1)
     ]
-    doubled = np.zeros(counts, np.int64)
+    return np.array(sizes, np.float64)[_doubled(layout, counts)]
+
+
+def _doubled(layout: Layout, counts: list[int]) -> np.ndarray:
+    """Along how many axes the mean square of each wave is halved, int64 ``counts``."""
+    found = np.zeros(counts, np.int64)
     for axis, count in enumerate(counts):
         along = _waves(layout, axis, count).doubled
-        doubled += along.reshape([-1 if other == axis else 1 for other in range(len(counts))])
-    return np.array(sizes, np.float64)[doubled]
+        found += along.reshape([-1 if other == axis else 1 for other in range(len(counts))])
+    return found
 
 
 def _order(layout: Layout, counts: list[int]) -> np.ndarray:
@@ -187,8 +195,10 @@ def _features(layout: Layout, counts: tuple[int, ...]) -> tuple[np.ndarray, np.n
     right = _waves(layout, len(counts) - 1, counts[-1]).half_cycles * (longest / width)
     band = np.rint(4 * np.log2(1 + np.hypot(down[:, None], right))).astype(np.int64).reshape(-1)
     radius, inner = np.unique(band, return_inverse=True)
-    lead = np.indices(counts[:-2]).reshape(len(counts) - 2, -1)
-    columns = [np.ones(lead.shape[1])[:, None] * power for power in (radius**0, radius / 4, (radius / 4) ** 2)]
+    lead = np.indices(counts[:-2]).reshape(len(counts) - 2, math.prod(counts[:-2]))
+    columns = [
+        np.ones(lead.shape[1])[:, None] * power for power in (radius**0, radius / 4, (radius / 4) ** 2)
+    ]
     for along in lead:
         if along.any():
             varies = (along > 0)[:, None] * np.ones(len(radius))

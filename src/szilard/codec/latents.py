@@ -1,9 +1,9 @@
 """Gaussian posteriors of latents, and code points that are as fine as these ask (Yang et al. 2020, arXiv:2002.08158).
 
-Under a prior N(0, v) and an observation x with noise s², a latent is N(mu, sigma²) with mu = x v / (v + s²) and 1 / sigma²
-= 1 / s² + 1 / v. A code point costs its bits and (mu - point)² / (2 sigma²) nats; the cheapest is chosen. Points are
-multiples of one step: with points on dyadic grids whose precision is coded, too, files of climate fields were 10 % to 17 %
-longer.
+Under a prior N(0, v) and an observation x with noise s², a latent is N(mu, sigma²) with mu = x v / (v + s²) and
+1 / sigma² = 1 / s² + 1 / v. A code point costs its bits and (mu - point)² / (2 sigma²) nats; the cheapest is chosen.
+All points are multiples of one step. Points on dyadic grids, with their precision in the code, made the levels of two
+climate variables 12 % to 22 % longer at one to two times the bound.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import numpy as np
 
 LEAST = 1 / 1024  #: probability that a latent is not zero, at least; the adaptive coder's
 STEP = 12**0.5  #: step over the deviation of the noise, at which rounding adds as much as the noise
+FREEDOM = 3  #: of the inverse gamma distribution of a latent's variance around that of its group
 _ROUNDS = 4  # of choosing points and estimating their frequencies
 _LEAST_SHARE = 1e-12  # of a variance in the largest one
 
 
-def posterior(
-    observed: np.ndarray, variance: np.ndarray, noise: float
-) -> tuple[np.ndarray, np.ndarray]:
+def posterior(observed: np.ndarray, variance: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of latents.
 
     Args:
@@ -61,6 +60,15 @@ def variances(observed: np.ndarray, features: np.ndarray, groups: np.ndarray, ro
     return np.exp(np.clip(features @ weights, least, np.log(top) + 3))
 
 
+def widened(variance: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """The variance of each latent, given its value, if those of a group vary: few large latents are not shrunk away.
+
+    A variance has the inverse gamma distribution with 1 / v as its mean precision and ``FREEDOM`` degrees of freedom.
+    This is conjugate: given x, the mean precision is (FREEDOM + 1) / (FREEDOM v + x²).
+    """
+    return (FREEDOM * variance + observed**2) / (FREEDOM + 1)
+
+
 @dataclass(frozen=True, eq=False)
 class Prices:
     """What a level costs in each band of latents: zero or not, a sign, and a geometric distribution of sizes.
@@ -93,7 +101,11 @@ class Prices:
 
 
 def choose(
-    mean: np.ndarray, deviation: np.ndarray, step: float, bands: np.ndarray, weight: float = np.log(2)
+    mean: np.ndarray,
+    deviation: np.ndarray,
+    step: float | np.ndarray,
+    bands: np.ndarray,
+    weight: float = np.log(2),
 ) -> np.ndarray:
     """Levels whose points ``level · step`` have the least weight · bits + (mean - point)² / (2 deviation²).
 
@@ -102,7 +114,7 @@ def choose(
     Args:
         mean: of each latent ``[N]``.
         deviation: of each, ``[N]``.
-        step: between points.
+        step: between points; one, or of each latent.
         bands: of latents with about the same prior, ``[N]`` from 0.
         weight: of a bit, in nats.
 
