@@ -21,6 +21,7 @@ FRACTION = 12  #: bits after the point of an amplitude
 _MOST_STEP = 1 << 30
 _MOST_OFFSET = 1 << 45
 _MOST_LEVEL = (1 << 23) - 1
+_LEAST = 1e-12  # of a variance, over that of the noise
 _MOST_SUM = 1 << 52  # of the sizes that are added up in one product
 
 
@@ -45,7 +46,7 @@ class Posterior:
 
         Args:
             noise: standard deviation that the base may leave in each value, in units of the lattice that is coded;
-                one to four bounds give the shortest files.
+                one bound to eight gave the shortest files, more for tighter bounds.
             scale: units of the lattice that was fitted, over units of the one that is coded.
 
         Returns:
@@ -75,7 +76,8 @@ class Posterior:
         return data
 
     def _levels(self, noise: float, step: int, scale: float) -> np.ndarray:
-        flat, variance = self.observed.reshape(-1) * scale, self.variance.reshape(-1) * scale**2
+        flat = self.observed.reshape(-1) * scale
+        variance = np.maximum(self.variance.reshape(-1) * scale**2, _LEAST * noise**2)
         mean, deviation = latents.posterior(flat, latents.widened(variance, flat), noise)
         octave = np.floor(np.log2(variance))
         bands = (octave - octave.min(initial=np.inf)).astype(np.int64)
