@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from szilard.codec import cosines, latents
-from szilard.codec.reader import Reader
 from szilard.codec.slices import Layout
 from szilard.coding import CodingError, Decoder, Encoder, Model
+from szilard.coding.cursor import Cursor
 from szilard.coding.leb128 import encoded as varint
+from szilard.coding.leb128 import zigzag
 
 FRACTION = 12  #: bits after the point of an amplitude
 _MOST_STEP = 1 << 30
@@ -67,8 +68,7 @@ class Posterior:
         kept = int(np.flatnonzero(table.any(1)).max(initial=0)) + 1
         coder = Encoder()
         coder.levels(table[:kept].astype(np.int32), Model.HISTORY)
-        zigzag = 2 * offset if offset >= 0 else -2 * offset - 1
-        data = b"".join(map(varint, (step, zigzag, *counts, kept))) + coder.finish()
+        data = varint(step) + zigzag(offset) + b"".join(map(varint, (*counts, kept))) + coder.finish()
         try:
             synthesise(data, self.layout)
         except CodingError:
@@ -128,20 +128,19 @@ def synthesise(data: bytes, layout: Layout) -> np.ndarray:
     shape = _shape(layout)
     if max(shape) > cosines.MOST_LENGTH:
         raise CodingError("a field this long cannot have a base; the file is damaged")
-    reader = Reader(data)
-    step, zigzag = reader.varint(_MOST_STEP), reader.varint(2 * _MOST_OFFSET)
-    counts = [reader.varint(min(length, cosines.MOST_WAVES)) for length in shape]
-    kept = reader.varint(counts[-1] * counts[-2])
+    cursor = Cursor(data, "the base of the field")
+    step, offset = cursor.varint(_MOST_STEP), cursor.zigzag(_MOST_OFFSET)
+    counts = [cursor.varint(min(length, cosines.MOST_WAVES)) for length in shape]
+    kept = cursor.varint(counts[-1] * counts[-2])
     if not (step and kept and min(counts)):
         raise CodingError("the base of the field is damaged")
     slices = math.prod(counts[:-2])
-    coder = Decoder(reader.take(reader.left()))
+    coder = Decoder(cursor.take(cursor.left()))
     table = np.zeros((counts[-2] * counts[-1], slices))
     table[_order(layout, counts)[:kept]] = coder.levels(kept, slices, Model.HISTORY)
     coder.finish()
     amplitudes = table.T.reshape(counts) * _units(layout, counts, step)
     base = _sum(amplitudes, layout).astype(np.int64)
-    offset = -(zigzag + 1 >> 1) if zigzag & 1 else zigzag >> 1
     found = ((base + (1 << (FRACTION - 1))) >> FRACTION) + offset
     return found.reshape(layout.count, -1)
 
