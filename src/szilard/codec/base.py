@@ -117,6 +117,15 @@ def fit(points: np.ndarray, layout: Layout, coded: np.ndarray | None = None) -> 
     return Posterior(layout, offset, found, variance[groups].reshape(found.shape))
 
 
+def found(
+    points: np.ndarray, layout: Layout, coded: np.ndarray | None, noise: float
+) -> tuple[bytes | None, np.ndarray]:
+    """The base of a lattice as bytes and as points; None and zeros if ``noise`` is 0 or there is none."""
+    fitted = fit(points, layout, coded) if noise else None
+    data = None if fitted is None else fitted.encode(noise)
+    return data, np.zeros_like(points) if data is None else synthesise(data, layout)
+
+
 def synthesise(data: bytes, layout: Layout) -> np.ndarray:
     """The base ``[slices, rows · columns]`` int64, in units of the lattice.
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from szilard.codec import bound_map, marks, slices, stream, weights
-from szilard.codec.lattice import Bound
-from szilard.codec.network import Network
+from szilard.codec import base, base_search, bound_map, marks, slices, stream, weights
+from szilard.codec.lattice import UNITS, Bound
+from szilard.codec.network import STEP, Network
 from szilard.codec.raster import PLANE
-from szilard.coding import shapes
+from szilard.coding import LARGEST, Encoder, shapes
 
 HIDDEN = (8, 16, 24)  #: units of a hidden layer that are tried
 _STAGES = ((400, 1.0), (300, 0.5), (300, 0.3))  # steps and speed of the fit; after each, the field is coded
@@ -32,12 +32,14 @@ class Candidate:
         network: of rounded weights.
         steps: log2 of the steps to which they are rounded.
         raster: the order of the values for which it was fitted.
+        noise: deviation that the base leaves, in bounds; 0: there is none.
     """
 
     bits: float
     network: Network
     steps: dict[str, int]
     raster: bool
+    noise: float
 
 
 def best(
@@ -57,6 +59,7 @@ def best(
     ]
     if not fits:
         return None
+    fits += [based for based in (fits[0].with_base(),) if based is not None]
     fit = min(fits, key=lambda fit: fit.estimates(range(1))[0]) if len(fits) > 1 else fits[0]
     shape = int(np.argmin(fit.estimates(range(shapes.SHAPES))))
     found: Candidate | None = None
@@ -81,6 +84,8 @@ class _Fit:
     fine: slices.Fineness | None
     seed: int
     effort: float
+    noise: float = 0.0
+    base_bits: float = 0.0
 
     @classmethod
     def of(
@@ -102,6 +107,25 @@ class _Fit:
         coded = marked.coded.reshape(points.shape)
         return cls(layout.along(points), points, coded, fine, seed, effort)
 
+    def with_base(self) -> _Fit | None:
+        """What is left of the field after its base; None if a base does not pay."""
+        noise = base_search.search(
+            self.points, self.layout, self.coded, lambda rest: self._of(rest).estimates(range(1))[0]
+        )
+        data, low = base.found(self.points, self.layout, self.coded, noise * UNITS)
+        if data is None:
+            return None
+        return replace(self._of(self.points - low), noise=noise, base_bits=8.0 * len(data))
+
+    def _of(self, points: np.ndarray) -> _Fit:
+        return replace(self, points=points, layout=self.layout.along(points))
+
+    def _fixed(self) -> float:
+        """Bits of the base and about those of the coarse grids."""
+        first = self.points[:, self.layout.coarse()].reshape(self.layout.count, -1) // STEP
+        rises = np.clip(np.diff(first, axis=1, prepend=0), -LARGEST, LARGEST)
+        return self.base_bits + Encoder().rate(rises.astype(np.int32))
+
     def estimates(self, of: Iterable[int]) -> list[float]:
         """Bits after a first, short fit under each of these distributions."""
         from szilard.codec import fitting
@@ -112,7 +136,8 @@ class _Fit:
         )
         models = [fitting.Model(HIDDEN[0], self.seed, shape, self.start()) for shape in of]
         steps = max(_FEWEST, self._steps(_SHORT[1]))
-        return [fitting.cost(fitting.integers(fitting.fit(given, model, steps)), given) for model in models]
+        costs = [fitting.cost(fitting.integers(fitting.fit(given, model, steps)), given) for model in models]
+        return [self._fixed() + cost for cost in costs]
 
     def candidate(self, hidden: int, shape: int) -> Candidate:
         """Fit a network of so many units, and round it."""
@@ -136,7 +161,7 @@ class _Fit:
         levels = self.layout.levels_used
         rounded, sizes = weights.choose(whole, levels, lambda network: fitting.cost(network, previous))
         bits = self._coded(rounded)[1] + 8 * len(weights.encode(rounded, sizes, levels))
-        return Candidate(bits, rounded, sizes, self.layout.raster)
+        return Candidate(bits, rounded, sizes, self.layout.raster, self.noise)
 
     def start(self) -> tuple[float, ...]:
         """First weights of the linear part: a raster begins with the value to the left plus the rise above."""
