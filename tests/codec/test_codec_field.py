@@ -13,7 +13,7 @@ from field_inputs import coded_network, network, smooth
 from hypothesis import given
 from hypothesis import strategies as st
 
-from szilard.codec import Bound, FieldCodec, bins, head, marks, opening, slices, stream
+from szilard.codec import Bound, FieldCodec, bins, head, marks, opening, slices, stream, weights
 from szilard.codec.features import bit_length, log2
 from szilard.codec.grid import levels_for, passes
 from szilard.codec.lattice import exp2
