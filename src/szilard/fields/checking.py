@@ -98,7 +98,8 @@ def _mapped(name: str, words: str, source: xr.Dataset, bound: Any) -> Stated:
         if name in given or bounds.OTHERS in given:
             return given.get(name) or given[bounds.OTHERS]
     raise SzilardError(
-        f"the bounds of {printable(name)} are a map ({printable(words)}) that the original does not hold; give it as bound"
+        f"the bounds of {printable(name)} are a map ({printable(words)}) that the original does not hold; give it as "
+        "bound"
     )
 
 
@@ -110,8 +111,8 @@ def _compared(
     ours, theirs = stored.variables[name], source.variables[name]
     if ours.dims != theirs.dims or ours.shape != theirs.shape:
         raise SzilardError(
-            f"{printable(name)} has {dict(ours.sizes)} in the store and {dict(theirs.sizes)} in the original; select the "
-            "same part of both"
+            f"{printable(name)} has {dict(ours.sizes)} in the store and {dict(theirs.sizes)} in the original; select "
+            "the same part of both"
         )
 
     def job(

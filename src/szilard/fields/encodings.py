@@ -31,8 +31,8 @@ def checked(name: str, variable: xr.Variable) -> None:
     raw = [key for key in (*PACKING, *FILLING) if key in variable.attrs]
     if raw:
         raise SzilardError(
-            f"{shown} has {raw[0]} in its attributes: its values are not decoded, so that a bound on them would not hold "
-            "for a reader; open the file with decode_cf=True, or delete the attribute"
+            f"{shown} has {raw[0]} in its attributes: its values are not decoded, so that a bound on them would not "
+            "hold for a reader; open the file with decode_cf=True, or delete the attribute"
         )
     kept = variable.encoding.get("dtype")
     packed = [key for key in PACKING if key in variable.encoding]
@@ -40,8 +40,8 @@ def checked(name: str, variable: xr.Variable) -> None:
         how = f" as {np.dtype(kept)}" if kept is not None else ""
         warnings.warn(
             SzilardWarning(
-                f"{shown} was packed{how} in the file that it came from; its values, which are {variable.dtype} now, are "
-                "stored within the bound instead, so leave that packing out of comparisons of size"
+                f"{shown} was packed{how} in the file that it came from; that packing is left out, its decoded values "
+                f"({variable.dtype}) are stored within the bound, and ratios of size count those"
             ),
             stacklevel=2,
         )

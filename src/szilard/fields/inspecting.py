@@ -115,7 +115,7 @@ def _inspected(array: Any, codec: ZarrField, folder: Path) -> InspectedVariable:
             parts[name] = parts.get(name, 0) + size
     weights = codec.to_dict()["configuration"]["weights"] or ""
     return InspectedVariable(
-        name=folder.name,
+        name=array.basename,
         shape=tuple(array.shape),
         dtype=str(array.dtype),
         chunks=tuple(array.chunks),

@@ -74,7 +74,7 @@ class NumcodecsField(Codec):
         given = np.asarray(out)
         if given.size != array.size or given.itemsize != array.itemsize:
             raise SzilardError(
-                f"the stream holds {array.size} values of {array.dtype}, which do not fit the array that is to take them"
+                f"the stream holds {array.size} values of {array.dtype}, which do not fit the array that is given"
             )
         return ndarray_copy(array, out)
 

@@ -81,11 +81,11 @@ class Unfinished:
         """The folder as that of this process alone; a call that starts anew finds it empty."""
         atomic.make_folder(self.folder)
         try:
-            lock = open(self.folder / _LOCK, "ab")
+            handle = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise atomic.refusal(self.folder / _LOCK, error) from error
-        with lock:
-            if flock.take(lock.fileno()) is False:
+        try:
+            if flock.take(handle) is False:
                 raise SzilardError(
                     f"another process is writing {self.folder}; wait for it, or name another folder"
                 )
@@ -94,6 +94,8 @@ class Unfinished:
                     if entry.name != _LOCK:
                         _remove(entry)
             yield
+        finally:
+            os.close(handle)
 
     def save(self, settings: dict[str, Any], codecs: dict[str, Any]) -> None:
         """Remember the settings and the fitted codecs: from now on, a later call can continue."""

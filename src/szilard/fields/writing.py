@@ -47,10 +47,10 @@ def write(
     Args:
         dataset: its variables may be in memory, of Dask, or of files that are open.
         path: a folder.
-        bound: largest error of every value: a number in the variable's units, ``"relative:0.01"`` (a share of each value's
-            magnitude), ``"range:1e-3"`` (a share of the variable's range), ``"map:NAME"`` or ``"map:0.5*NAME"`` (another
-            variable gives a bound for each value), a :class:`szilard.codec.Bound`, or an array of bounds; or a dict of
-            these by variable, in which ``"*"`` stands for every other float variable.
+        bound: largest error of every value: a number in the variable's units, ``"relative:0.01"`` (a share of each
+            value's magnitude), ``"range:1e-3"`` (a share of the variable's range), ``"map:NAME"`` or
+            ``"map:0.5*NAME"`` (another variable gives a bound for each value), a :class:`szilard.codec.Bound`, or an
+            array of bounds; or a dict of these by variable, in which ``"*"`` stands for every other float variable.
         chunks: lengths of chunks by dimension; -1: the whole axis. By default two to four million values with whole
             slices.
         periodic: whether the last axis goes around; None: if it has longitudes of the whole globe.
@@ -137,7 +137,7 @@ def _check(
     for name in dataset.variables:
         if not isinstance(name, str) or "/" in name or name in ("", ".", "..") or name.startswith("__"):
             raise SzilardError(
-                f"a variable has the name {printable(str(name))!r}, which zarr cannot store; rename it with dataset.rename"
+                f"a variable has the name {printable(str(name))!r}, which zarr cannot store; rename it (dataset.rename)"
             )
 
 
