@@ -6,21 +6,16 @@ Needs ``pip install 'szilard[field]'``. Importing it adds ``.szilard`` to datase
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from szilard.errors import SzilardError
 
-try:
-    import dask.array  # noqa: F401
-    import numcodecs  # noqa: F401
-    import xarray  # noqa: F401
-    import zarr  # noqa: F401
-except ImportError as missing:
-    raise SzilardError(
-        f"szilard.fields needs {missing.name or 'zarr and xarray'}; install it with: pip install 'szilard[field]'"
-    ) from missing
+for _needed in ("zarr", "numcodecs", "xarray", "dask"):
+    if importlib.util.find_spec(_needed) is None:
+        raise SzilardError(f"szilard.fields needs {_needed}; install it with: pip install 'szilard[field]'")
 
-from szilard.fields import accessor
+from szilard.fields import accessor  # noqa: E402
 
 if TYPE_CHECKING:
     from szilard.fields.accessor import DataArrayFields, DatasetFields

@@ -142,7 +142,7 @@ def source_of(dataset: xr.Dataset, names: list[str]) -> str:
 
     Names, types, shapes, attributes and coordinates, and three rows of each variable with a bound.
     """
-    found = hashlib.sha256()
+    found = hashlib.sha256(repr(sorted((str(k), str(v)) for k, v in dataset.attrs.items())).encode())
     for key in sorted(map(str, dataset.variables)):
         variable = dataset.variables[key]
         found.update(repr((key, variable.dims, variable.shape, str(variable.dtype))).encode())
@@ -156,8 +156,7 @@ def source_of(dataset: xr.Dataset, names: list[str]) -> str:
                 dim: int(share * (size - 1))
                 for dim, size in zip(variable.dims[:-1], variable.shape[:-1], strict=True)
             }
-            row = np.ascontiguousarray(variable.isel(place).values)
-            found.update(row.tobytes())
+            found.update(np.ascontiguousarray(variable.isel(place).values).tobytes())
     return found.hexdigest()
 
 
