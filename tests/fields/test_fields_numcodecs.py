@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pytest
 
-numcodecs = pytest.importorskip("numcodecs", reason="pip install 'szilard[field]'")
-zarr = pytest.importorskip("zarr", reason="pip install 'szilard[field]'")
+pytest.importorskip("numcodecs", reason="pip install 'szilard[field]'")
+pytest.importorskip("zarr", reason="pip install 'szilard[field]'")
 
+import numcodecs
+import zarr
 from field_stores import smooth
 
 from szilard.codec import FieldCodec

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-xr = pytest.importorskip("xarray", reason="pip install 'szilard[field]'")
+pytest.importorskip("xarray", reason="pip install 'szilard[field]'")
 pytest.importorskip("zarr", reason="pip install 'szilard[field]'")
 
 from field_stores import codecs, dataset
@@ -131,16 +131,26 @@ def test_a_resume_uses_the_weights_of_the_first_session(tmp_path, monkeypatch):
     assert check(tmp_path / "s", dataset()).ok
 
 
-def test_a_write_that_stopped_before_its_chunks_starts_anew(tmp_path, monkeypatch):
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_write_that_stopped_before_its_chunks_starts_anew(tmp_path, monkeypatch, resume):
     with monkeypatch.context() as patch:
         patch.setattr(template, "write", None)
         with pytest.raises(TypeError):
             write(dataset(), tmp_path / "s", 0.05, **OPTIONS)
     (tmp_path / "s.unfinished" / "store").mkdir()
     (tmp_path / "s.unfinished" / "store" / "left").write_text("over")
-    write(dataset(), tmp_path / "s", 0.05, resume=True, **OPTIONS)
+    write(dataset(), tmp_path / "s", 0.05, resume=resume, **OPTIONS)
     assert check(tmp_path / "s", dataset()).ok
     assert not (tmp_path / "s" / "left").exists()
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
+    (tmp_path / "s.unfinished").mkdir()
+    (tmp_path / "s.unfinished" / "symphony").write_text("notes")
+    for options in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(SzilardError, match="did not write it"):
+            write(dataset(), tmp_path / "s", 0.05, **OPTIONS, **options)
+    assert (tmp_path / "s.unfinished" / "symphony").read_text() == "notes"
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import warnings
 import numpy as np
 import pytest
 
-xr = pytest.importorskip("xarray", reason="pip install 'szilard[field]'")
-zarr = pytest.importorskip("zarr", reason="pip install 'szilard[field]'")
+pytest.importorskip("xarray", reason="pip install 'szilard[field]'")
+pytest.importorskip("zarr", reason="pip install 'szilard[field]'")
 
+import xarray as xr
+import zarr
 from field_stores import codec, codecs, dataset, smooth
 
 from szilard import fields

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-zarr = pytest.importorskip("zarr", reason="pip install 'szilard[field]'")
+pytest.importorskip("zarr", reason="pip install 'szilard[field]'")
 pytest.importorskip("xarray", reason="pip install 'szilard[field]'")
 
+import zarr
 from field_stores import codec, smooth
 
 from szilard.codec import Bound, FieldCodec

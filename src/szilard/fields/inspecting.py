@@ -93,7 +93,7 @@ def inspect(path: str | Path) -> Inspected:
         raise SzilardError(f"{folder} is not a zarr store that can be read ({first_line(error)})") from error
     coded, exact = {}, {}
     for name in sorted(arrays):
-        codecs = getattr(arrays[name].metadata, "codecs", ())
+        codecs: Any = getattr(arrays[name].metadata, "codecs", ())
         if len(codecs) == 1 and isinstance(codecs[0], ZarrField):
             coded[name] = _inspected(arrays[name], codecs[0], folder / name)
         else:

@@ -56,7 +56,11 @@ class Unfinished:
             raise SzilardError(
                 f"{path} exists and is not a zarr store, so it is not overwritten; name another folder"
             )
-        if self.folder.exists() and not (resume or overwrite):
+        if self.folder.exists() and not (self.folder / _LOCK).exists() and any(self.folder.iterdir()):
+            raise SzilardError(
+                f"{self.folder} is in the way, and szilard did not write it; move it, or name another folder"
+            )
+        if (self.folder / _STATE).exists() and not (resume or overwrite):
             raise SzilardError(
                 f"{self.folder} is an earlier write that did not finish; resume it, or overwrite it to start anew"
             )

@@ -24,13 +24,14 @@ NAME = "szilard.field"
 class ZarrField(ArrayBytesCodec):
     """Arrays to bytes with a bound on the error of every value, as ``serializer`` of a zarr array.
 
+    Instead of a codec it takes the settings of one, as keywords.
+
     Attributes:
         settings: the codec as JSON, see :meth:`szilard.codec.FieldCodec.to_dict`.
         codec: the codec.
 
     Args:
-        codec: fitted with ``within=False``; or its settings as keywords.
-        settings: of a codec, one keyword each.
+        codec: fitted with ``within=False``.
     """
 
     is_fixed_size = False
