@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 import pytest
 
@@ -13,13 +11,10 @@ pytest.importorskip("zarr", reason="pip install 'szilard[field]'")
 import xarray as xr
 from field_stores import codecs, dataset
 
-from szilard.codec import Bound, FieldCodec
+from szilard.codec import Bound
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.fields import bounds, calls, check, write
 from szilard.fields.limits import limits
-
-MAPS = "map" in inspect.signature(FieldCodec.encode).parameters
-needs_maps = pytest.mark.skipif(not MAPS, reason="the codec has no maps of bounds yet")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +187,6 @@ def test_each_chunk_is_given_its_part_of_a_map(tmp_path, monkeypatch):
     assert not check(tmp_path / "s", data, {"t": 0.001}).ok
 
 
-@needs_maps
 def test_errors_stay_within_a_map_and_use_it(tmp_path):
     data = spread()
     write(data, tmp_path / "s", {"t": "map:spread", "u": data["spread"]}, fit=codecs(t=1, u=1))
@@ -204,7 +198,6 @@ def test_errors_stay_within_a_map_and_use_it(tmp_path):
         check(tmp_path / "s", data)
 
 
-@needs_maps
 def test_a_fit_is_given_the_map_of_its_sample(tmp_path):
     data = spread()[["t", "spread"]]
     written = write(data, tmp_path / "s", {"t": "map:spread"}, effort=0.01)

@@ -24,7 +24,7 @@ BOUND = 0.05
 @pytest.fixture(autouse=True)
 def short_fits(monkeypatch):
     """Fits of a few steps, of one network."""
-    monkeypatch.setattr("szilard.codec.field.HIDDEN", (4,))
+    monkeypatch.setattr("szilard.codec.candidates.HIDDEN", (4,))
     whole = FieldCodec.fit.__func__
 
     def short(cls, sample, bound, **options):

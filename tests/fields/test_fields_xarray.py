@@ -210,7 +210,7 @@ def test_without_a_fit_chunks_are_stored_as_they_are(tmp_path):
 
 
 def test_weights_are_fitted_once_for_each_variable(tmp_path, monkeypatch):
-    monkeypatch.setattr("szilard.codec.field.HIDDEN", (4,))
+    monkeypatch.setattr("szilard.codec.candidates.HIDDEN", (4,))
     data = dataset()[["t"]]
     written = fields.write(data, tmp_path / "s", "range:0.002", effort=0.01, chunks={"time": 2})
     assert fields.check(tmp_path / "s", data, "range:0.002").ok
@@ -271,6 +271,13 @@ def test_wrong_options_are_one_sentence(tmp_path, options, said):
     with pytest.raises(SzilardError, match=said):
         fields.write(dataset(), tmp_path / "s", 0.05, fit=FIT, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_chunks_that_are_too_large_for_a_stream_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("szilard.codec.head.MOST_SLICE", 500)
+    with pytest.raises(SzilardError, match="chunks of t would have 7,200 values, 720 of them"):
+        fields.write(dataset(), tmp_path / "s", 0.05, fit=FIT)
+    fields.write(dataset(), tmp_path / "s", 0.05, fit=FIT, chunks={"lat": 10})
 
 
 def test_usual_chunks_have_whole_slices_and_two_to_four_million_values():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import numpy as np
 
-from szilard.codec import Bound, FieldCodec, stream
-from szilard.errors import SzilardError
+from szilard.codec import Bound, FieldCodec, head
+from szilard.errors import SzilardError, printable
 
 
 def fitted(
@@ -23,8 +23,9 @@ def fitted(
         seed: of the fit.
         effort: of the fit.
     """
-    given: dict[str, Any] = {} if bounds is None else {"map": bounds}
-    return FieldCodec.fit(sample, bound, periodic=periodic, within=False, seed=seed, effort=effort, **given)
+    return FieldCodec.fit(
+        sample, bound, bounds=bounds, periodic=periodic, within=False, seed=seed, effort=effort
+    )
 
 
 def encoded(codec: FieldCodec, array: np.ndarray, bounds: np.ndarray | None = None) -> bytes:
@@ -36,8 +37,7 @@ def encoded(codec: FieldCodec, array: np.ndarray, bounds: np.ndarray | None = No
         bounds: of each value; None: the codec's bound.
     """
     shape = folded(array.shape)
-    given: dict[str, Any] = {} if bounds is None else {"map": bounds.reshape(shape)}
-    return codec.encode(array.reshape(shape), **given)
+    return codec.encode(array.reshape(shape), None if bounds is None else bounds.reshape(shape))
 
 
 def decoded(codec: FieldCodec, data: bytes, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -47,13 +47,27 @@ def decoded(codec: FieldCodec, data: bytes, shape: tuple[int, ...], dtype: np.dt
         SzilardError: the stream is damaged, or of another array.
     """
     count = int(np.prod(shape, dtype=np.int64))
-    array = stream.decode(data, codec.network, most=count)
+    array = codec.decode(data, most=count)
     if array.shape != folded(shape) or array.dtype != dtype.newbyteorder("<"):
         raise SzilardError(
             f"a chunk holds {array.dtype} of shape {array.shape}, but {dtype} of shape {shape} is expected; "
             "the store is damaged"
         )
     return array.reshape(shape).astype(dtype, copy=False)
+
+
+def check_size(chunks: tuple[int, ...], name: str) -> None:
+    """Raise for chunks that are too large for a stream.
+
+    Args:
+        chunks: shape of a chunk.
+        name: of the variable.
+    """
+    if math.prod(chunks) > head.MOST_VALUES or math.prod(chunks[-2:]) > head.MOST_SLICE:
+        raise SzilardError(
+            f"chunks of {printable(name)} would have {math.prod(chunks):,} values, {math.prod(chunks[-2:]):,} of them "
+            f"along the last two axes; at most {head.MOST_VALUES:,} and {head.MOST_SLICE:,} are possible"
+        )
 
 
 def folded(shape: tuple[int, ...]) -> tuple[int, ...]:

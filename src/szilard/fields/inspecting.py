@@ -10,9 +10,9 @@ from typing import Any
 
 import zarr
 
-from szilard.codec import Bound
+from szilard.codec import Bound, opening
 from szilard.errors import SzilardError, first_line, printable
-from szilard.fields import blocks, stream_parts
+from szilard.fields import blocks
 from szilard.fields.template import MAP
 from szilard.fields.zarr_codec import ZarrField
 
@@ -29,8 +29,8 @@ class InspectedVariable:
         bound: in words, with units.
         weights: bytes of the weights in ``zarr.json``; 0: there are none.
         metadata: bytes of ``zarr.json``.
-        parts: bytes of each part of the streams, added up over chunks.
-        modes: number of chunks of each mode; ``missing`` are not in the store.
+        parts: bytes of each part of the streams, added up over chunks, see :func:`szilard.codec.opening.sizes`.
+        modes: number of chunks of each order: ``coarse to fine``, ``raster``, ``raw`` (as they are), ``missing``.
     """
 
     name: str
@@ -102,17 +102,16 @@ def inspect(path: str | Path) -> Inspected:
 
 
 def _inspected(array: Any, codec: ZarrField, folder: Path) -> InspectedVariable:
-    parts = dict.fromkeys(stream_parts.PARTS, 0)
+    parts: Counter[str] = Counter()
     modes: Counter[str] = Counter()
     for place in blocks.places(array.shape, array.chunks):
         file = folder / array.metadata.encode_chunk_key(place)
         if not file.is_file():
             modes["missing"] += 1
             continue
-        found, mode = stream_parts.sizes(file.read_bytes())
-        modes[mode] += 1
-        for name, size in found.items():
-            parts[name] = parts.get(name, 0) + size
+        data = file.read_bytes()
+        modes[opening.order(data)] += 1
+        parts.update(opening.sizes(data))
     weights = codec.to_dict()["configuration"]["weights"] or ""
     return InspectedVariable(
         name=array.basename,
@@ -122,7 +121,7 @@ def _inspected(array: Any, codec: ZarrField, folder: Path) -> InspectedVariable:
         bound=_words(codec.codec.bound, dict(array.attrs)),
         weights=len(weights),
         metadata=(folder / "zarr.json").stat().st_size,
-        parts=parts,
+        parts=dict(parts),
         modes=dict(modes),
     )
 

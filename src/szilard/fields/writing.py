@@ -76,6 +76,7 @@ def write(
     for name, limit in found.items():
         encodings.checked(name, whole.variables[name])
         shape = chosen(whole.variables[name], chunks)
+        calls.check_size(shape, name)
         around = goes_around(whole[name]) if periodic is None else periodic
         plans[name] = Plan(
             name, whole.variables[name], limit, shape, around and shape[-1] == whole[name].shape[-1]
