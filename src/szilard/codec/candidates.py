@@ -62,9 +62,13 @@ def best(
     found = [fit.default()]
     if array.size < _SMALL:
         return found[0]
-    others = fit.with_base(), _Fit.of(array, bound, bounds, periodic, True, seed, effort)
+    based = fit.with_base()
+    if based is not None:
+        found.append(based.default())
+    if not effort:
+        return min(found, key=lambda one: one.bits)
+    others = based, _Fit.of(array, bound, bounds, periodic, True, seed, effort)
     fits = [fit, *(other for other in others if other is not None)]
-    found += [one.default() for one in fits[1:2] if one.noise]
     firsts = [one.first() for one in fits]
     least = int(np.argmin([bits for bits, _ in firsts]))
     found += fits[least].fitted(firsts[least][1])
