@@ -1,16 +1,18 @@
-"""Fields of climate with a hard bound on every error: bytes, errors, seconds and memory, beside SZ3, SPERR, ZFP and BitRound.
+"""Fields of climate with a hard bound on every error, beside SZ3, SPERR, ZFP and BitRound.
 
-    python benchmarks/field.py --data-root DATA [--peers DIR] [--quick] [--only PART] [--keep-anchors] [--results FILE.json]
+    python benchmarks/field.py --data-root DATA [--peers DIR] [--quick] [--only PART] [--keep-anchors]
+                               [--results FILE.json]
 
 DATA holds climate/eraint_uvz.nc and climate/era5_levels_members.nc. pysz and imagecodecs are installed
-(``make bench-peers``), or are in a folder that ``--peers`` names. Bytes are those of a zarr store of one array, metadata
-included; ratios divide those of float32. Seconds are of a processor, in one thread.
+(``make bench-peers``), or are in a folder that ``--peers`` names. Bytes are those of a zarr store of one array,
+metadata included; ratios divide those of float32. Seconds are of a processor, in one thread.
 
-* peers: every peer on every cell (a variable and a bound), with each algorithm and in each layout: slices, stacks of some
-  or all leading axes in every order, four dimensions for SZ3 and ZFP. Tolerances are lowered until the bound is kept.
+* peers: every peer on every cell (a variable and a bound), with each algorithm and in each layout: slices, stacks of
+  some or all leading axes in every order, four dimensions for SZ3 and ZFP. Tolerances are lowered until the bound is
+  kept.
 * cells: our codec, fitted to each cell. ``ratio_vs_best``: geometric mean of the bytes of the best peer over ours, on
-  ERA-Interim; ``wind_worst`` and ``z_worst``: the worst cell; ``z_beside``: a loose bound, which is no part of the mean;
-  ``wind_vs_bitround_worst``: BitRound's bytes over ours, on winds at 1e-2 and 1e-3; ``ratio_vs_best_era5``.
+  ERA-Interim; ``wind_worst`` and ``z_worst``: the worst cell; ``z_beside``: a loose bound, which is no part of the
+  mean; ``wind_vs_bitround_worst``: BitRound's bytes over ours, on winds at 1e-2 and 1e-3; ``ratio_vs_best_era5``.
 * fit_once: the second month with weights of the first, against its own weights; the worst cell.
 * decoders: the streams of all cells by numpy and by each instruction set with 1, 2 and 8 threads.
 * promises: generated arrays of any shape, type, value and bound, with weights of any size; a judge that is exact counts

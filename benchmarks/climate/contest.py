@@ -18,7 +18,8 @@ def measured(root: Path, name: str) -> Row:
     """All rows of a cell, and what the best of each codec does to the field.
 
     Returns:
-        ``cell``, ``versions`` of the codecs, ``rows``, and ``best``: by codec, what :func:`climate.utility.measures` finds.
+        ``cell``, ``versions`` of the codecs, ``rows``, and ``best``: by codec, what :func:`climate.utility.measures`
+        finds.
     """
     cell = fields.BY_NAME[name]
     array, bound, names = cell.array(root), cell.bound(root), fields.dimensions(cell.source)

@@ -56,7 +56,7 @@ class Layout:
 
 
 def layouts(leading: int, most: int = 4) -> Iterator[Layout]:
-    """Every arrangement of some leading axes with at most ``most`` dimensions; the first has a stream for each slice."""
+    """Every arrangement with at most ``most`` dimensions; the first has a stream for each slice."""
     for size in range(leading + 1):
         for inner in itertools.permutations(range(leading), size):
             outer = tuple(axis for axis in range(leading) if axis not in inner)
