@@ -91,14 +91,15 @@ def kind(cell: str) -> str | None:
 
 
 def cell_verdict(found: dict[str, Any], cell: str) -> str:
-    """Whether a cell reaches its gate, by how much not, and against whom."""
+    """Whether a cell reaches its gate, by how much not, and against whom; and who is ahead."""
     name, peer, mine = kind(cell), best_peer(found, cell), ours(found, cell)
-    if name is None or peer is None or mine is None:
+    if peer is None or mine is None:
         return ""
-    gate, ratio = CELL_GATES[name], peer["bytes"] / mine["bytes"]
-    if ratio >= gate:
-        return f"≥ {gate:g}"
-    return f"MISSED {gate:g} by {gate - ratio:.3f}, against {peer['codec']} ({peer['layout']})"
+    ratio, gate = peer["bytes"] / mine["bytes"], None if name is None else CELL_GATES[name]
+    if gate is not None and ratio < gate:
+        return f"MISSED {gate:g} by {gate - ratio:.3f}, against {peer['codec']} ({peer['layout']})"
+    ahead = f"{peer['codec']} is ahead" if ratio < 1 else ""
+    return ", ".join(text for text in ("" if gate is None else f"≥ {gate:g}", ahead) if text)
 
 
 def verdict(name: str, value: float | None) -> str:

@@ -44,8 +44,8 @@ def _short(values: np.ndarray) -> list[float]:
 
 
 def smoothed(power: np.ndarray, rings: np.ndarray) -> np.ndarray:
-    """Mean over the rings of each sixth of an octave, of those that have rings."""
-    place = np.floor(6 * np.log2(rings)).astype(np.int64)
+    """Mean over the rings of each half of an octave, of those that have rings."""
+    place = np.floor(2 * np.log2(rings)).astype(np.int64)
     _, place = np.unique(place, return_inverse=True)
     return np.asarray(np.bincount(place, power) / np.bincount(place))
 

@@ -40,7 +40,7 @@ def test_bands_of_a_flat_spectrum_are_flat():
     rings = np.arange(1, 50)
     flat = utility.smoothed(np.full(49, 2.5), rings)
     assert flat == pytest.approx(2.5)
-    assert utility.smoothed(rings.astype(float), rings)[:3].tolist() == [1, 2, 3]
+    assert utility.smoothed(rings.astype(float), rings)[:4].tolist() == [1, 2, 3, 4.5]
 
 
 def test_area_means_weigh_by_the_cosine_of_the_latitude():
