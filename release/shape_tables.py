@@ -11,6 +11,7 @@ import numpy as np
 
 TABLES, PER_OCTAVE, LOWEST, RADIUS, TOTAL = 40, 4, -8, 63, 1 << 16
 PARTS = (("0.8", 1), ("0.17", 3), ("0.027", 9), ("0.003", 27))  # shares and widths of Laplace distributions
+ROOT = Decimal("2.506628274631000502415765284811045253006986740609938316629924")  # of 2 pi
 RARE = Decimal(2) ** -15  # of a symbol at the radius of its table
 
 
@@ -22,6 +23,21 @@ def tails(edge: Decimal, scale: Decimal) -> Decimal:
 def logistic(edge: Decimal, scale: Decimal) -> Decimal:
     """Probability above a positive edge under the logistic distribution."""
     return 1 / (1 + (edge / scale).exp())
+
+
+def gaussian(edge: Decimal, scale: Decimal) -> Decimal:
+    """Probability above a positive edge under the Gaussian of standard deviation twice the scale."""
+    z = edge / (2 * scale)
+    if z > 6:  # the continued fraction of Laplace
+        rest = z
+        for n in range(400, 0, -1):
+            rest = z + n / rest
+        return (-z * z / 2).exp() / (rest * ROOT)
+    term = total = z
+    for n in range(1, 400):
+        term *= -z * z / (2 * n)
+        total += term / (2 * n + 1)
+    return Decimal("0.5") - total / ROOT
 
 
 def row(scale: Decimal, beyond: Callable[[Decimal, Decimal], Decimal]) -> list[int]:
@@ -41,10 +57,12 @@ def row(scale: Decimal, beyond: Callable[[Decimal, Decimal], Decimal]) -> list[i
 
 
 def tables() -> np.ndarray:
-    """``[80, 128]`` uint16."""
+    """``[120, 128]`` uint16."""
     getcontext().prec = 60
     scales = [Decimal(2) ** (Decimal(LOWEST) + Decimal(k) / PER_OCTAVE) for k in range(TABLES)]
-    return np.array([row(scale, shape) for shape in (tails, logistic) for scale in scales], dtype="<u2")
+    return np.array(
+        [row(scale, shape) for shape in (tails, logistic, gaussian) for scale in scales], dtype="<u2"
+    )
 
 
 if __name__ == "__main__":

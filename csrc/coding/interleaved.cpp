@@ -3,7 +3,7 @@
 #include "szilard.h"
 
 static constexpr uint64_t LOW = (uint64_t)1 << 31;
-static constexpr int TABLES = 80, SYMBOLS = 128, MOST_LANES = 256;
+static constexpr int TABLES = 120, SYMBOLS = 128, MOST_LANES = 256;
 
 static bool bad_lanes(int32_t lanes) { return lanes < 1 || lanes > MOST_LANES; }
 

@@ -7,7 +7,7 @@
 namespace field {
 
 constexpr int NEIGHBOURS = 20, LINEAR = 23, INPUTS = 31, HIDDEN = 32, BLOCK = 64;
-constexpr int32_t MOST = 4095, FAR = 1 << 30, LEAST = 32;
+constexpr int32_t MOST = 4095, FAR = 1 << 30, LEAST = 256;
 
 static inline int32_t cut(int64_t value, int64_t most) { return (int32_t)(value > most ? most : value < -most ? -most : value); }
 
@@ -79,8 +79,8 @@ static void predict(const szilard_field_network &net, const szilard_field_pass &
             middle[l] = m;
             exponent[l] = e;
             spread_log[l] = log2_of(all);
-            inputs[LINEAR][l] = cut((log2_of(near) - 2560) >> 1, MOST);
-            inputs[LINEAR + 1][l] = cut((spread_log[l] - 2560) >> 1, MOST);
+            inputs[LINEAR][l] = cut((log2_of(near) - 3328) >> 1, MOST);
+            inputs[LINEAR + 1][l] = cut((spread_log[l] - 3328) >> 1, MOST);
             inputs[LINEAR + 2][l] = pass.latitude[t];
             for (int k = 0; k < 3; ++k) inputs[LINEAR + 3 + k][l] = pass.kind == k ? 256 : 0;
             inputs[LINEAR + 6][l] = pass.level * 128;
@@ -100,7 +100,7 @@ static void predict(const szilard_field_network &net, const szilard_field_pass &
             const int32_t log_scale = within(last[1][l], -32768, 32767);
             predicted[start + l] = middle[l] + (((int64_t)linear[l] + 8192) >> 14) +
                                    ((shift * ((int64_t)1 << exponent[l])) >> 8);
-            scales[start + l] = within(((log_scale + spread_log[l] - 2048) >> 6) + 32, 0, 155);
+            scales[start + l] = within(((log_scale + spread_log[l] - 2816) >> 6) + 32, 0, 155);
         }
     }
 }

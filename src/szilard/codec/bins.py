@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from szilard.codec.lattice import LARGEST
-from szilard.codec.reader import Reader
 from szilard.coding import CodingError, interleaved, shapes
-from szilard.coding.leb128 import encoded as varint
+from szilard.coding.cursor import Cursor
+from szilard.coding.leb128 import zigzag
 
 MOST_BIN = 2 * LARGEST
 
@@ -23,7 +23,7 @@ def encode(bins: np.ndarray, scales: np.ndarray, shape: int) -> list[bytes]:
     return [
         bytes([lanes.bit_length() - 1]) + interleaved.encode(table, symbol, lanes),
         _pack(lower, plain),
-        b"".join(varint(2 * value if value >= 0 else -2 * value - 1) for value in escaped.tolist()),
+        b"".join(map(zigzag, escaped.tolist())),
     ]
 
 
@@ -46,7 +46,7 @@ class Bins:
             raise CodingError("the stream of symbols is damaged")
         self._symbols = interleaved.Decoder(symbols[1:], 1 << symbols[0])
         self._plain = np.unpackbits(np.frombuffer(plain, np.uint8), bitorder="little")
-        self._escapes = Reader(escapes)
+        self._escapes = Cursor(escapes, "the list of escapes of the field")
         self._at, self._shape = 0, shape
 
     def __call__(self, scales: np.ndarray) -> np.ndarray:
@@ -54,8 +54,7 @@ class Bins:
         symbol = self._symbols.symbols(table)
         upper = symbol - shapes.RADIUS
         for place in np.flatnonzero(symbol == shapes.ESCAPE).tolist():
-            value = self._escapes.varint(2 * MOST_BIN)
-            upper[place] = -(value + 1 >> 1) if value & 1 else value >> 1
+            upper[place] = self._escapes.zigzag(MOST_BIN)
         return (upper << plain) + self._lower(plain) - ((1 << plain) >> 1)
 
     def _lower(self, widths: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ INPUTS = LINEAR + 8
 ONE = 256  #: 1 as an input of the network
 MOST = 4095  #: largest input and activation
 FAR = 1 << 30  #: larger differences are cut
-LEAST_SPREAD = 32  #: in units of the lattice, of which the bound is 64
+LEAST_SPREAD = 256  #: in units of the lattice, of which the bound is 512
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def features(
     inputs = np.empty((INPUTS, count), np.int64)
     inputs[:LINEAR] = (differences << 8) >> exponent
     log_spread = log2(spread)
-    inputs[LINEAR] = (log2(near) - 2560) >> 1
-    inputs[LINEAR + 1] = (log_spread - 2560) >> 1
+    inputs[LINEAR] = (log2(near) - 3328) >> 1
+    inputs[LINEAR + 1] = (log_spread - 3328) >> 1
     inputs[LINEAR + 2] = step.latitude
     for kind in range(3):
         inputs[LINEAR + 3 + kind] = ONE if step.kind == kind else 0

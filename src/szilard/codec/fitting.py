@@ -21,11 +21,12 @@ from szilard.codec.network import (
     STEP,
     Network,
 )
-from szilard.codec.slices import Layout, walk
+from szilard.codec.slices import Fineness, Layout, walk
 from szilard.coding import shapes
 
 SAMPLE = 60_000  #: values, over all passes
 _LEAST = 1500  # of each pass
+_VISITED, _LEAST_SLICES = 4, 3  # values to choose from for each of a sample; slices
 _BATCH = 4096
 _RATES = (3e-3, 1e-2)  # of the linear part, of the network
 _ESCAPES = 2.0**-14  # of symbols, at least
@@ -40,7 +41,7 @@ class Sample:
         targets: value less its middle, in units of 2^exponent, float32 ``[M]``.
         unit: 2^exponent over the width of a bin, ``[M]``.
         differences: over 2^exponent, ``[M, LINEAR]``.
-        spread: log2 of the spread, ``[M]``.
+        spread: log2 of the spread, less that of a bin over ``STEP``, ``[M]``.
         inputs: ``[M, INPUTS]``.
         level: ``[M]`` int64.
         kind: ``[M]`` int64.
@@ -64,6 +65,7 @@ def sample(
     decoded: np.ndarray | None = None,
     *,
     coded: np.ndarray | None = None,
+    fine: Fineness | None = None,
     size: int = SAMPLE,
 ) -> Sample:
     """Draw a sample from a lattice ``[slices, rows · columns]``; finer passes give more values.
@@ -74,38 +76,50 @@ def sample(
         generator: of the choice and the noise.
         decoded: what a decoder would know; None: the values with uniform noise.
         coded: which values have bins; None: all.
+        fine: the width of each value's bin; None: ``STEP``.
         size: about how many values.
     """
     known = decoded
     if known is None:
-        known = lattice + generator.integers(-(STEP // 2), STEP // 2 + 1, lattice.shape)
-    total = lattice.size
+        half = STEP // 2 if fine is None else fine.widths[fine.exponents] // 2
+        known = lattice + generator.integers(-half, half + 1, lattice.shape)
+    numbers = _visited(layout, size)
+    total = len(numbers) * lattice.shape[1]
+    others = (layout.count - 1) / max(len(numbers) - 1, 1)  # slices that one after the first stands for
     parts: list[tuple[np.ndarray, ...]] = []
-    for number, step, given in walk(layout, known):
+    for number, step, given in walk(layout, known, numbers):
         has = np.arange(len(step.targets)) if coded is None else np.flatnonzero(coded[number][step.targets])
         count = len(has)
         if not count:
             continue
-        share = size * math.sqrt(count / total / max(len(lattice), 1)) / 4
-        kept = min(count, max(_LEAST // max(1, len(lattice) // 8), int(share)))
+        share = size * math.sqrt(count / total / len(numbers)) / 4
+        kept = min(count, max(_LEAST // max(1, len(numbers) // 8), int(share)))
         chosen = has[np.sort(generator.choice(count, kept, replace=False))]
         unit = np.exp2(given.exponent[chosen].astype(np.float64))
         wanted = lattice[number][step.targets[chosen]] - given.middle[chosen]
+        k = 0 if fine is None else fine.exponents[number][step.targets[chosen]]
         parts.append(
             (
                 wanted / unit,
-                unit / STEP,
+                unit / (STEP if fine is None else fine.widths[k]),
                 (given.differences[:, chosen] / unit).T,
-                given.spread[chosen] / 256,
+                given.spread[chosen] / 256 - k / shapes.PER_OCTAVE,
                 given.inputs[:, chosen].T / ONE,
                 np.full(kept, step.level),
                 np.full(kept, step.kind),
-                np.full(kept, count / kept),
+                np.full(kept, count / kept * (others if number else 1)),
             )
         )
     joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
     types = [torch.float32] * 5 + [torch.int64] * 2 + [torch.float32]
     return Sample(*(torch.as_tensor(column).to(kind) for column, kind in zip(joined, types, strict=True)))
+
+
+def _visited(layout: Layout, size: int) -> list[int]:
+    """The first slice and others at equal distances, with several times as many values as a sample."""
+    wanted = max(_LEAST_SLICES, -(-_VISITED * size // math.prod(layout.slice_shape)))
+    count = min(layout.count, wanted)
+    return sorted({round(n) for n in np.linspace(0, layout.count - 1, count)})
 
 
 class Model(nn.Module):
@@ -115,9 +129,12 @@ class Model(nn.Module):
         hidden: units of each hidden layer.
         seed: of the first weights.
         shape: of the distribution of what is not predicted.
+        start: first weights of the linear part of every pass; the others are 0.
     """
 
-    def __init__(self, hidden: int, seed: int = 0, shape: int = shapes.TAILS) -> None:
+    def __init__(
+        self, hidden: int, seed: int = 0, shape: int = shapes.TAILS, start: tuple[float, ...] = ()
+    ) -> None:
         super().__init__()
         self.shape = shape
         generator = torch.Generator().manual_seed(seed)
@@ -125,7 +142,9 @@ class Model(nn.Module):
         def weights(rows: int, columns: int, size: float) -> nn.Parameter:
             return nn.Parameter((torch.rand(rows, columns, generator=generator) * 2 - 1) * size)
 
-        self.linear = nn.Parameter(torch.zeros(MOST_LEVELS, 3, LINEAR))
+        linear = torch.zeros(MOST_LEVELS, 3, LINEAR)
+        linear[..., : len(start)] = torch.tensor(start)
+        self.linear = nn.Parameter(linear)
         self.first = weights(hidden, INPUTS, INPUTS**-0.5)
         self.second = weights(hidden, hidden, hidden**-0.5)
         self.last = weights(OUTPUTS, hidden, 0.1 * hidden**-0.5)
@@ -139,7 +158,7 @@ class Model(nn.Module):
         one = torch.addmm(first, given.inputs[rows], self.first.T).clamp(0, most)
         two = (one + torch.addmm(second, one, self.second.T).clamp(0, most)).clamp(max=most)
         shift, log_scale = torch.addmm(last, two, self.last.T).unbind(1)
-        return linear + shift, log_scale + given.spread[rows] - 8
+        return linear + shift, log_scale + given.spread[rows] - 11
 
     def bits(self, given: Sample, rows: Tensor) -> Tensor:
         """Code length of each value, ``[M]``.
@@ -161,6 +180,9 @@ def _bits(residual: Tensor, scale: Tensor, shape: int) -> Tensor:
     if shape == shapes.LOGISTIC:
         upper, lower = (residual + 0.5) / scale, (residual - 0.5) / scale
         likely = torch.sigmoid(-lower) - torch.sigmoid(-upper)
+    elif shape == shapes.GAUSSIAN:
+        wide = math.sqrt(8) * scale
+        likely = (torch.erfc((residual - 0.5) / wide) - torch.erfc((residual + 0.5) / wide)) / 2
     else:
         likely = torch.stack([share * _bin(residual, scale * wide) for share, wide in shapes.PARTS]).sum(0)
     return -torch.log2(likely * (1 - _ESCAPES) + _FLOOR)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 
 import numpy as np
 
-from szilard.codec.reader import Reader
 from szilard.coding import CodingError
+from szilard.coding.cursor import Cursor
 from szilard.coding.leb128 import encoded as varint
 from szilard.errors import SzilardError
 
-MAGIC = b"SZF0"  # 0: the format may still change
+MAGIC = b"SZF1"
 RAW, CODED = 0, 1
 MOST_DIMENSIONS = 5
+MOST_VALUES = 1 << 28  #: of an array
+MOST_SLICE = 1 << 24  #: of the last two axes, whose places an encoder and a decoder list
+PERIODIC, RELATIVE, MARKED, OUTSIDE, RASTER, MAPPED = (
+    1,
+    2,
+    4,
+    8,
+    16,
+    32,
+)  #: flags; OUTSIDE: weights are elsewhere
+ALL_FLAGS = 63
 DTYPES = (np.dtype("<f4"), np.dtype("<f8"))
 
 
@@ -23,20 +35,45 @@ def write(array: np.ndarray, mode: int) -> bytes:
     return MAGIC + bytes([mode, DTYPES.index(array.dtype), array.ndim]) + dims
 
 
-def read(reader: Reader, most: int) -> tuple[tuple[int, ...], np.dtype, int]:
+def read(cursor: Cursor, most: int) -> tuple[tuple[int, ...], np.dtype, int]:
     """Shape, type and mode; raises for more values than ``most``."""
-    if reader.take(4) != MAGIC:
+    if cursor.take(4) != MAGIC:
         raise SzilardError("these bytes are not a field of szilard, or of a newer version")
-    mode, kind, ndim = reader.take(3)
+    mode, kind, ndim = cursor.take(3)
     if mode > CODED or kind >= len(DTYPES) or not 1 <= ndim <= MOST_DIMENSIONS:
         raise CodingError("the header of the field is damaged, or of a newer version")
-    shape = tuple(reader.varint(most) for _ in range(ndim))
+    shape = tuple(cursor.varint(most) for _ in range(ndim))
     count = 1
     for length in shape:
         count *= length
     if count > most:
         raise SzilardError(f"the field claims {count:,} values, more than the {most:,} that are allowed")
+    if slice_size(shape) > MOST_SLICE and mode == CODED:
+        raise SzilardError("the field claims a slice that is too large for this version")
     return shape, DTYPES[kind], mode
+
+
+def slice_size(shape: tuple[int, ...]) -> int:
+    """Values of the last two axes."""
+    return math.prod(shape[-2:])
+
+
+def axes_byte(axes: tuple[int, ...]) -> int:
+    """Two axes, or 7 for none, of three bits each."""
+    first, second = (*axes, 7, 7)[:2]
+    return first | second << 3
+
+
+def axes_of(byte: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Undo :func:`axes_byte` for an array of a shape."""
+    found = tuple(axis for axis in (byte & 7, byte >> 3) if axis != 7)
+    if (
+        len(set(found)) < len(found)
+        or any(axis >= len(shape) - 2 for axis in found)
+        or (byte & 7 == 7 and found)
+    ):
+        raise CodingError("the header of the field is damaged")
+    return found
 
 
 def raw(array: np.ndarray) -> bytes:
@@ -46,18 +83,18 @@ def raw(array: np.ndarray) -> bytes:
     return whole + zlib.crc32(whole).to_bytes(4, "little")
 
 
-def unraw(reader: Reader, count: int, dtype: np.dtype) -> np.ndarray:
-    """Undo :func:`raw`, after the head, ``[count]``."""
+def unraw(data: bytes, count: int, dtype: np.dtype) -> np.ndarray:
+    """Undo :func:`raw`, without head and checksum, ``[count]``."""
     wanted = count * dtype.itemsize
     inflater = zlib.decompressobj()
     try:
-        data = inflater.decompress(reader.take(reader.end - reader.at), wanted + 1)
+        found = inflater.decompress(data, wanted + 1)
     except zlib.error:
         raise CodingError("the values of the field cannot be inflated; the file is damaged") from None
-    if len(data) != wanted or not inflater.eof or inflater.unused_data:
+    if len(found) != wanted or not inflater.eof or inflater.unused_data:
         raise CodingError("the field does not have as many values as it claims; the file is damaged")
     return (
-        np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(dtype.itemsize, -1).T)
+        np.ascontiguousarray(np.frombuffer(found, np.uint8).reshape(dtype.itemsize, -1).T)
         .view(dtype)
         .reshape(-1)
     )

@@ -9,9 +9,10 @@ import numpy as np
 from szilard.codec.network import STEP
 from szilard.errors import SzilardError
 
-UNITS = 64  #: of the lattice in a bound; a bin is 127 wide, so that no value moves by more than 63
+UNITS = 512  #: of the lattice in a bound; a bin is 1023 wide, so that no value moves by more than 511
 LARGEST = 1 << 44
 _FINE = 1 - 2.0**-10  # of a relative bound, for the rounding of logarithm and exponential
+_SMALL = 1e-290  # below it products lose digits
 _TAYLOR = (
     1.0,
     0.6931471805599453,
@@ -55,12 +56,23 @@ class Bound:
             return float(np.log2(1 + self.size)) * _FINE / UNITS
         return self.size / UNITS
 
-    def broken(self, original: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-        """Where a decoded value is farther from the original than the bound, bool; both finite, of one shape."""
+    def broken(
+        self, original: np.ndarray, decoded: np.ndarray, allowed: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Where a decoded value is farther from the original than the bound, bool; both finite, of one shape.
+
+        Args:
+            original: the values.
+            decoded: what became of them.
+            allowed: absolute bounds of the same shape instead of this one.
+        """
+        # The difference and the product are rounded, so that they are compared with a little less than the bound.
         error = np.abs(original.astype(np.float64) - decoded.astype(np.float64))
+        most = np.asarray(self.size if allowed is None else allowed, dtype=np.float64)
         if self.relative:
-            return ~(error <= self.size * np.abs(original.astype(np.float64)))
-        return ~(error <= self.size)
+            most = most * np.abs(original.astype(np.float64))
+            most = np.where(most < _SMALL, 0.0, most)
+        return ~(error <= most * (1 - 2.0**-51))
 
 
 def to_integers(values: np.ndarray, unit: float) -> np.ndarray | None:

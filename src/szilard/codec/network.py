@@ -11,7 +11,7 @@ from szilard.codec.grid import MOST_LEVELS, Pass
 from szilard.coding import shapes
 from szilard.errors import SzilardError
 
-STEP = 127  #: width of a bin of the lattice; the bound is 64
+STEP = 1023  #: width of a bin of the lattice; the bound is 512
 MOST_HIDDEN = 32
 MOST_WEIGHT = 8191  #: of the network, in 1024ths
 MOST_BIAS = (1 << 28) - 1  #: in 2^-18
@@ -78,7 +78,7 @@ class Network:
             + ((linear.astype(np.int64) + (1 << (LINEAR_SHIFT - 1))) >> LINEAR_SHIFT)
             + ((shift << given.exponent) >> 8)
         )
-        scales = ((log_scale + given.spread - (8 << 8)) >> 6) - shapes.PER_OCTAVE * shapes.LOWEST
+        scales = ((log_scale + given.spread - (11 << 8)) >> 6) - shapes.PER_OCTAVE * shapes.LOWEST
         return predicted, np.clip(scales, 0, shapes.SCALES - 1)
 
 

@@ -6,17 +6,21 @@ import numpy as np
 
 from szilard.codec.lattice import Bound
 from szilard.codec.marks import Marks
-from szilard.codec.reader import Reader
 from szilard.coding import CodingError
+from szilard.coding.cursor import Cursor
 from szilard.coding.leb128 import encoded as varint
 
 _MOST = 0.02  # share of values from which on the array is stored as it is
 
 
-def find(original: np.ndarray, decoded: np.ndarray, bound: Bound, marks: Marks) -> bytes | None:
-    """Values outside the bound, with their places; None if there are too many."""
+def find(
+    original: np.ndarray, decoded: np.ndarray, bound: Bound, marks: Marks, allowed: np.ndarray | None = None
+) -> bytes | None:
+    """Values outside the bound, or the ``allowed`` error of each, with their places; None if there are too many."""
     places = np.flatnonzero(marks.coded)
-    places = places[bound.broken(original[places], decoded[places])]
+    places = places[
+        bound.broken(original[places], decoded[places], None if allowed is None else allowed[places])
+    ]
     if len(places) > _MOST * len(original):
         return None
     gaps = np.diff(places, prepend=-1) - 1
@@ -25,15 +29,14 @@ def find(original: np.ndarray, decoded: np.ndarray, bound: Bound, marks: Marks) 
 
 def apply(values: np.ndarray, data: bytes) -> None:
     """Set the stored values, ``[N]``, in place."""
-    reader = Reader(data)
-    count = reader.varint(len(values))
+    cursor = Cursor(data, "the corrections of the field")
+    count = cursor.varint(len(values))
     place = -1
     places = []
     for _ in range(count):
-        place += 1 + reader.varint(len(values))
+        place += 1 + cursor.varint(len(values))
         places.append(place)
-    if place >= len(values):
-        raise CodingError("a corrected value of the field is outside the array; the file is damaged")
-    values[places] = np.frombuffer(reader.take(count * values.itemsize), values.dtype)
-    if reader.left():
-        raise CodingError("the corrected values of the field have bytes left over; the file is damaged")
+        if place >= len(values):
+            raise CodingError("a corrected value of the field is outside the array; the file is damaged")
+    values[places] = np.frombuffer(cursor.take(count * values.itemsize), values.dtype)
+    cursor.end()

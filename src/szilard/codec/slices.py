@@ -1,9 +1,9 @@
-"""Code the slices of a lattice one after the other, each from coarse to fine."""
+"""Code the slices of a lattice one after the other, each pass by pass."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,8 +12,10 @@ from szilard.codec.features import PREVIOUS, Features, features
 from szilard.codec.grid import Pass, passes
 from szilard.codec.network import STEP, Network
 from szilard.codec.predicting import predictor
+from szilard.codec.raster import raster_passes
 from szilard.coding import CodingError
 
+_LEAST_DIAGONAL = 8  # mean number of values
 FARTHEST = 1 << 46  #: of any point of a lattice, also of predictions where no value is coded
 
 
@@ -26,12 +28,14 @@ class Layout:
         levels: halvings of a slice.
         periodic: whether the last axis goes around.
         axes: leading axes along which the slice before predicts a slice; at most ``PREVIOUS``.
+        raster: from the first row to the last instead of from coarse to fine; ``levels`` is then 0.
     """
 
     shape: tuple[int, ...]
     levels: int
     periodic: bool
     axes: tuple[int, ...] = ()
+    raster: bool = False
 
     @property
     def slice_shape(self) -> tuple[int, int]:
@@ -42,6 +46,16 @@ class Layout:
     def count(self) -> int:
         """Number of slices."""
         return int(np.prod(self.shape[:-2], dtype=np.int64)) if len(self.shape) > 2 else 1
+
+    @property
+    def levels_used(self) -> int:
+        """Levels whose linear parts the network uses."""
+        return 1 if self.raster else self.levels
+
+    def has_diagonals(self) -> bool:
+        """Whether the diagonals of a slice have enough values to code them in order of rows."""
+        height, width = self.slice_shape
+        return height * width >= _LEAST_DIAGONAL * (width + 3 * height)
 
     def earlier(self, number: int) -> tuple[int, ...]:
         """Earlier slices that a slice uses: the one before it along each of ``axes``."""
@@ -69,35 +83,58 @@ class Layout:
 
     def steps(self) -> tuple[Pass, ...]:
         """The passes of a slice."""
+        if self.raster:
+            return raster_passes(*self.slice_shape)
         return passes(*self.slice_shape, self.levels, self.periodic)
 
     def coarse(self) -> np.ndarray:
-        """Places of the coarsest grid in a slice, row by row, ``[rows, columns]``."""
+        """Places of the coarsest grid in a slice, row by row, ``[rows, columns]``; the first value of a raster."""
         height, width = self.slice_shape
+        if self.raster:
+            return np.zeros((min(height, 1), min(width, 1)), np.int64)
         stride = 1 << self.levels
         return np.arange(0, height, stride)[:, None] * width + np.arange(0, width, stride)
 
 
-def walk(layout: Layout, lattice: np.ndarray) -> Iterator[tuple[int, Pass, Features]]:
-    """Every pass of every slice, with the features of its targets.
+@dataclass(frozen=True)
+class Fineness:
+    """The widths of the bins of a lattice.
+
+    Attributes:
+        exponents: ``[slices, rows · columns]``, of the widths.
+        widths: of a bin by its exponent; a step of the exponent is a step of the scale.
+    """
+
+    exponents: np.ndarray
+    widths: np.ndarray
+
+    def of(self, number: int, step: Pass, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Widths of the bins of a pass, and its scales in these widths, both ``[M]``."""
+        k = self.exponents[number][step.targets]
+        return self.widths[k], np.maximum(scale - k, 0)
+
+
+def walk(layout: Layout, lattice: np.ndarray, numbers: Iterable[int]) -> Iterator[tuple[int, Pass, Features]]:
+    """Every pass of some slices, with the features of its targets.
 
     Args:
         layout: of the array.
         lattice: ``[slices, rows · columns]`` int64, of which each pass reads what is known by then.
+        numbers: of the slices.
 
     Yields:
         the number of the slice, the pass and its features.
     """
-    for number, step, earlier, place, anchor in _steps(layout, lattice):
+    for number, step, earlier, place, anchor in _steps(layout, lattice, numbers):
         yield number, step, features(lattice[number], step, earlier, place, anchor)
 
 
 def _steps(
-    layout: Layout, lattice: np.ndarray
+    layout: Layout, lattice: np.ndarray, numbers: Iterable[int] | None = None
 ) -> Iterator[tuple[int, Pass, tuple[np.ndarray, ...], int, int]]:
     """Number of the slice, pass, earlier slices, place of the slice, mean of its coarse grid."""
     coarse, steps = layout.coarse(), layout.steps()
-    for number in range(layout.count):
+    for number in range(layout.count) if numbers is None else numbers:
         earlier = tuple(lattice[other] for other in layout.earlier(number))
         anchor = int(lattice[number][coarse].sum()) // coarse.size
         for step in steps:
@@ -109,6 +146,7 @@ def encode(
     network: Network,
     lattice: np.ndarray,
     coded: np.ndarray | None = None,
+    fine: Fineness | None = None,
     compiled: bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bins of a lattice.
@@ -116,8 +154,9 @@ def encode(
     Args:
         layout: of the array.
         network: predicts its values.
-        lattice: ``[slices, rows · columns]`` int64; it is replaced by what the decoder will have, at most 63 away.
+        lattice: ``[slices, rows · columns]`` int64; it becomes what the decoder will have, at most half a bin away.
         coded: which values have bins, of the same shape; the others become what is predicted. None: all.
+        fine: the width of each value's bin; None: ``STEP``.
         compiled: predict in C++; None: if it is built.
 
     Returns:
@@ -133,14 +172,17 @@ def encode(
     for number, step, earlier, place, anchor in _steps(layout, lattice):
         values = lattice[number]
         predicted, scale = predict(values, step, earlier, place, anchor)
-        wanted = (values[step.targets] - predicted + STEP // 2) // STEP
+        width: np.ndarray | int = STEP
+        if fine is not None:
+            width, scale = fine.of(number, step, scale)
+        wanted = (values[step.targets] - predicted + width // 2) // width
         if coded is not None:
             has = coded[number][step.targets]
             wanted, scale = np.where(has, wanted, 0), scale[has]
             bins.append(wanted[has])
         else:
             bins.append(wanted)
-        values[step.targets] = predicted + STEP * wanted
+        values[step.targets] = predicted + width * wanted
         scales.append(scale)
     empty = np.empty(0, np.int64)
     return first, np.concatenate([empty, *bins]), np.concatenate([empty, *scales])
@@ -152,6 +194,7 @@ def decode(
     first: np.ndarray,
     bins: Callable[[np.ndarray], np.ndarray],
     coded: np.ndarray | None = None,
+    fine: Fineness | None = None,
     compiled: bool | None = None,
 ) -> np.ndarray:
     """The lattice ``[slices, rows · columns]`` of bins.
@@ -162,6 +205,7 @@ def decode(
         first: bins of the coarse grids.
         bins: gives the next bins for an array of scales.
         coded: which values have bins, ``[slices, rows · columns]``; None: all.
+        fine: the width of each value's bin; None: ``STEP``.
         compiled: predict in C++; None: if it is built.
 
     Raises:
@@ -173,13 +217,16 @@ def decode(
     predict = predictor(network, compiled)
     for number, step, earlier, place, anchor in _steps(layout, lattice):
         predicted, scale = predict(lattice[number], step, earlier, place, anchor)
+        wide: np.ndarray | int = STEP
+        if fine is not None:
+            wide, scale = fine.of(number, step, scale)
         if coded is None:
-            found = predicted + STEP * bins(scale)
+            found = predicted + wide * bins(scale)
         else:
             has = coded[number][step.targets]
             found = predicted
-            found[has] += STEP * bins(scale[has])
-        if np.abs(found).max(initial=0) >= FARTHEST:
+            found[has] += (wide if isinstance(wide, int) else wide[has]) * bins(scale[has])
+        if len(found) and (found.max() >= FARTHEST or found.min() <= -FARTHEST):
             raise CodingError("a value of the field is beyond the lattice; the file is damaged")
         lattice[number][step.targets] = found
     return lattice

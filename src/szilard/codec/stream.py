@@ -7,23 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from szilard.codec import bins, head, marks, patches, slices, weights
-from szilard.codec.grid import MOST_LEVELS, levels_for
+from szilard.codec import bins, bound_map, head, marks, patches, slices, weights
+from szilard.codec.grid import levels_for
+from szilard.codec.head import MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
 from szilard.codec.lattice import Bound
 from szilard.codec.network import Network
-from szilard.codec.reader import Reader
-from szilard.codec.slices import Layout
-from szilard.coding import CodingError, Decoder, Encoder
+from szilard.codec.slices import Fineness, Layout
+from szilard.coding import Encoder
 from szilard.coding.leb128 import encoded as varint
 from szilard.errors import SzilardError
-
-PERIODIC, RELATIVE, MARKED, OUTSIDE = 1, 2, 4, 8  # flags; OUTSIDE: the weights are not in the stream
-MOST_VALUES = 1 << 31
 
 
 def encode(
     array: np.ndarray, bound: Bound, network: Network | None, steps: dict[str, int], *, periodic: bool = False,
-    within: bool = True,
+    raster: bool = False, within: bool = True, bounds: np.ndarray | None = None,
 ) -> bytes:  # fmt: skip
     """Code an array with a network.
 
@@ -33,19 +30,28 @@ def encode(
         network: of weights rounded to ``steps``; None: store the array as it is.
         steps: of the weights.
         periodic: whether the last axis goes around.
+        raster: code from the first row to the last.
         within: whether the weights are in the stream.
+        bounds: of each value instead of ``bound``, which none of them is below; of the array's shape.
+
+    Raises:
+        SzilardError: the array or the bounds cannot be coded.
     """
     array = checked(array)
+    allowed = None if bounds is None else checked_bounds(bounds, array, bound)
     stored = head.raw(array)
     if network is None or not array.size:
         return stored
-    found = _coded(array, bound, network, steps, periodic, within)
+    layout = layout_of(array, periodic, raster)
+    found = _coded(array, bound, network, steps, layout, within, allowed)
     return stored if found is None or len(found) >= len(stored) else found
 
 
-def layout_of(array: np.ndarray, periodic: bool) -> Layout:
-    """How an array is coded by default."""
+def layout_of(array: np.ndarray, periodic: bool, raster: bool = False) -> Layout:
+    """How an array is coded: ``raster`` holds where diagonals have enough values."""
     layout = Layout(array.shape, 0, periodic)
+    if raster and layout.has_diagonals():
+        return replace(layout, raster=True)
     return replace(layout, levels=levels_for(*layout.slice_shape))
 
 
@@ -57,21 +63,43 @@ def checked(array: np.ndarray) -> np.ndarray:
         raise SzilardError(f"a field must be float32 or float64, not {array.dtype}; convert it first")
     if not 1 <= array.ndim <= head.MOST_DIMENSIONS:
         raise SzilardError(f"a field must have 1 to {head.MOST_DIMENSIONS} dimensions, not {array.ndim}")
-    if array.size > MOST_VALUES:
+    if array.size > head.MOST_VALUES or head.slice_size(array.shape) > head.MOST_SLICE:
         raise SzilardError(f"a field of {array.size:,} values is too large for one stream; code it in chunks")
     return np.ascontiguousarray(array, dtype=little)
 
 
+def checked_bounds(bounds: np.ndarray, array: np.ndarray, least: Bound) -> np.ndarray:
+    """The bounds of values as float64 ``[N]``; raises unless each is finite and not below the least one."""
+    if least.relative:
+        raise SzilardError("a map of bounds is absolute; give the codec an absolute bound")
+    if np.shape(bounds) != array.shape:
+        raise SzilardError(f"the map of bounds must have the shape {array.shape}, not {np.shape(bounds)}")
+    flat = np.asarray(bounds, dtype=np.float64).reshape(-1)
+    here = flat[np.isfinite(array.reshape(-1))]
+    if here.size and not (np.isfinite(here).all() and here.min() >= least.size):
+        low = "nan" if not np.isfinite(here).all() else f"{here.min():g}"
+        raise SzilardError(
+            f"the map of bounds has the value {low}; all must be finite and at least the bound {least.size:g}"
+        )
+    return flat
+
+
 def _coded(
-    array: np.ndarray, bound: Bound, network: Network, steps: dict[str, int], periodic: bool, within: bool
-) -> bytes | None:
-    layout = layout_of(array, periodic)
+    array: np.ndarray, bound: Bound, network: Network, steps: dict[str, int], layout: Layout, within: bool,
+    allowed: np.ndarray | None,
+) -> bytes | None:  # fmt: skip
     marked = marks.marks_of(array, bound)
     points = None if marked is None else marks.points_of(array, bound, marked, layout)
     if marked is None or points is None:
         return None
     layout = layout.along(points)
-    first, found, scales = slices.encode(layout, network, points, marked.coded.reshape(points.shape))
+    coded = marked.coded.reshape(points.shape)
+    fine, mapped = None, None
+    if allowed is not None:
+        wide = bound_map.exponents(allowed, bound.size).reshape(points.shape)
+        mapped, wide = bound_map.encode(wide, coded, layout)
+        fine = Fineness(wide, bound_map.steps())
+    first, found, scales = slices.encode(layout, network, points, coded, fine)
     side = Encoder()
     any_marks = bool(marked.levels.any())
     if any_marks:
@@ -81,93 +109,22 @@ def _coded(
         return None
     side.levels(rises.astype(np.int32))
     sections = [
-        weights.encode(network, steps, layout.levels) if within else weights.digest(network),
+        weights.encode(network, steps, layout.levels_used) if within else weights.digest(network),
         marked.constants.astype(f"<u{array.dtype.itemsize}").tobytes(),
         side.finish(),
         *bins.encode(found, scales, network.shape),
     ]
     decoded = marks.values_of(points, bound, marked, array.dtype).reshape(-1)
-    corrected = patches.find(array.reshape(-1), decoded, bound, marked)
+    corrected = patches.find(array.reshape(-1), decoded, bound, marked, allowed)
     if corrected is None:
         return None
-    flags = PERIODIC * periodic | RELATIVE * bound.relative | MARKED * any_marks | OUTSIDE * (not within)
-    sections.append(corrected)
-    body = b"".join(varint(len(section)) + section for section in sections)
-    check = zlib.crc32(points.astype("<i8").tobytes())
-    start = (
-        head.write(array, head.CODED)
-        + bytes([flags, layout.levels, _axes_byte(layout.axes)])
-        + np.array([bound.size], "<f8").tobytes()
+    sections += [corrected] if mapped is None else [corrected, mapped]
+    flags = (
+        PERIODIC * layout.periodic | RELATIVE * bound.relative | MARKED * any_marks | OUTSIDE * (not within)
     )
-    whole = start + check.to_bytes(4, "little") + body
+    flags |= RASTER * layout.raster | MAPPED * (mapped is not None)
+    check = zlib.crc32(points.astype("<i8").tobytes())
+    start = head.write(array, head.CODED) + bytes([flags, layout.levels, head.axes_byte(layout.axes)])
+    whole = start + np.array([bound.size], "<f8").tobytes() + check.to_bytes(4, "little")
+    whole += b"".join(varint(len(section)) + section for section in sections)
     return whole + zlib.crc32(whole).to_bytes(4, "little")
-
-
-def decode(data: bytes, network: Network | None = None, *, most: int = MOST_VALUES) -> np.ndarray:
-    """The array of a stream.
-
-    Args:
-        data: the stream.
-        network: of a stream without weights.
-        most: values that an array may have.
-
-    Raises:
-        SzilardError: the stream is damaged, of a newer version, or needs another network.
-    """
-    reader = Reader(data)
-    shape, dtype, mode = head.read(reader, most)
-    if len(data) < 4 or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
-        raise CodingError("the checksum of the field does not fit its bytes; the file is damaged")
-    reader.end = len(data) - 4
-    count = int(np.prod(shape, dtype=np.int64))
-    if mode == head.RAW:
-        return head.unraw(reader, count, dtype).reshape(shape)
-    flags, levels, axes = reader.take(3)
-    bound = Bound(float(np.frombuffer(reader.take(8), "<f8")[0]), bool(flags & RELATIVE))
-    check = int.from_bytes(reader.take(4), "little")
-    if flags > 15 or levels >= MOST_LEVELS:
-        raise CodingError("the header of the field is damaged")
-    layout = Layout(shape, levels, bool(flags & PERIODIC), _axes_of(axes, shape))
-    parts = [reader.take(reader.varint(len(data))) for _ in range(7)]
-    if reader.left():
-        raise CodingError("the field has bytes left over; the file is damaged")
-    used = _network_of(parts[0], flags, layout, network)
-    side = Decoder(parts[2])
-    marked = marks.read(side, parts[1], bool(flags & MARKED), layout, dtype)
-    coarse = layout.coarse()
-    first = np.cumsum(side.levels(layout.count, coarse.size).astype(np.int64), axis=1)
-    side.finish()
-    symbols = bins.Bins(parts[3], parts[4], parts[5], used.shape)
-    coded = marked.coded.reshape(layout.count, -1)
-    points = slices.decode(layout, used, first.reshape(layout.count, *coarse.shape), symbols, coded)
-    symbols.finish()
-    if zlib.crc32(points.astype("<i8").tobytes()) != check:
-        raise CodingError("the decoded integers of the field do not have the checksum of the encoder's")
-    values = marks.values_of(points, bound, marked, dtype).reshape(-1)
-    patches.apply(values, parts[6])
-    return values.reshape(shape)
-
-
-def _axes_byte(axes: tuple[int, ...]) -> int:
-    """Two axes, or 7 for none, of three bits each."""
-    first, second = (*axes, 7, 7)[:2]
-    return first | second << 3
-
-
-def _axes_of(byte: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    found = tuple(axis for axis in (byte & 7, byte >> 3) if axis != 7)
-    if (
-        len(set(found)) < len(found)
-        or any(axis >= len(shape) - 2 for axis in found)
-        or (byte & 7 == 7 and found)
-    ):
-        raise CodingError("the header of the field is damaged")
-    return found
-
-
-def _network_of(data: bytes, flags: int, layout: Layout, network: Network | None) -> Network:
-    if not flags & OUTSIDE:
-        return weights.decode(data, layout.levels)
-    if network is None or weights.digest(network) != data:
-        raise SzilardError("the field was coded with weights that are not in its stream; open it with those")
-    return network

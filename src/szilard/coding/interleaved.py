@@ -24,9 +24,9 @@ _SLOTS = np.uint64((1 << shapes.PRECISION) - 1)
 
 
 def lanes_for(bits: float) -> int:
-    """Lanes for a stream of this many bits: a power of two whose states take at most 0.5 % of it."""
+    """Lanes for a stream of this many bits: a power of two whose states take at most 0.125 % of it."""
     lanes = 1
-    while lanes < MOST_LANES and bits > 2 * lanes * 32 * 200:
+    while lanes < MOST_LANES and bits > 2 * lanes * 32 * 800:
         lanes *= 2
     return lanes
 
@@ -142,7 +142,7 @@ class Decoder:
 
 @functools.cache
 def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """Starts and frequencies as the C++ coder reads them, uint32 ``[80, 128]``."""
+    """Starts and frequencies as the C++ coder reads them, uint32 ``[120, 128]``."""
     return shapes.starts().astype(np.uint32), shapes.frequencies().astype(np.uint32)
 
 

@@ -11,3 +11,8 @@ def encoded(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def zigzag(value: int) -> bytes:
+    """A signed integer as its position in 0, -1, 1, -2, ..."""
+    return encoded(2 * value if value >= 0 else -2 * value - 1)

@@ -1,8 +1,8 @@
-"""Frequencies of integers under two shapes of distribution, from tables that are shipped: no ``exp`` while coding.
+"""Frequencies of integers under three shapes of distribution, from tables that are shipped: no ``exp`` while coding.
 
 ``TAILS`` is a mixture of Laplace distributions: 80 % of scale b, 17 % of 3 b, 2.7 % of 9 b and 0.3 % of 27 b. Errors of
-prediction of most fields have such tails; under one Laplace distribution files were 15 % larger. ``LOGISTIC`` is near a
-Gaussian, for fields that are noise.
+prediction of most fields have such tails; under one Laplace distribution files were 15 % larger. ``LOGISTIC`` and
+``GAUSSIAN`` (of standard deviation 2 b) are for fields that are noise.
 
 Scales are quarters of an octave. A wide distribution codes the upper bits of an integer under a table of scale 2 to 4,
 and its ``t`` lower bits plainly.
@@ -18,8 +18,8 @@ import numpy as np
 
 from szilard.coding.errors import CodingError
 
-TAILS, LOGISTIC = 0, 1
-SHAPES = 2
+TAILS, LOGISTIC, GAUSSIAN = 0, 1, 2
+SHAPES = 3
 PER_OCTAVE = 4
 LOWEST = -8  #: log2 of the smallest scale
 PARTS = ((0.8, 1), (0.17, 3), (0.027, 9), (0.003, 27))  #: shares and widths of the Laplace distributions
@@ -30,12 +30,12 @@ MOST_PLAIN = 29  #: lower bits of an integer
 SCALES = TABLES + PER_OCTAVE * MOST_PLAIN  #: number of scales; scale ``k`` is 2^(k/4 - 8)
 PRECISION = 16
 
-_SHA256 = "86c18953abb8a0c5da00607bf9c04ecd82985a351bc0305b4d4dcb3e970d6393"
+_SHA256 = "e94e05972c449be1c810a6621bdae1b7e997ce7b94a9f5b52d0f890fe4c9f2e6"
 
 
 @functools.cache
 def frequencies() -> np.ndarray:
-    """Of the symbols -63..63 and the escape under each table, int64 ``[80, 128]``; rows sum to 2^16."""
+    """Of the symbols -63..63 and the escape under each table, int64 ``[120, 128]``; rows sum to 2^16."""
     data = resources.files("szilard.coding").joinpath("shapes.bin").read_bytes()
     if hashlib.sha256(data).hexdigest() != _SHA256:
         raise CodingError("szilard's table shapes.bin is damaged; reinstall szilard")
@@ -44,7 +44,7 @@ def frequencies() -> np.ndarray:
 
 @functools.cache
 def starts() -> np.ndarray:
-    """Sum of the frequencies before each symbol, int64 ``[80, 128]``."""
+    """Sum of the frequencies before each symbol, int64 ``[120, 128]``."""
     found = np.zeros_like(frequencies())
     found[:, 1:] = frequencies().cumsum(1)[:, :-1]
     return found
@@ -52,14 +52,14 @@ def starts() -> np.ndarray:
 
 @functools.cache
 def lookup() -> np.ndarray:
-    """The symbol of each of the 2^16 slots, uint8 ``[80, 2^16]``."""
+    """The symbol of each of the 2^16 slots, uint8 ``[120, 2^16]``."""
     symbols = np.arange(2 * RADIUS + 2, dtype=np.uint8)
     return np.stack([np.repeat(symbols, row) for row in frequencies()])
 
 
 @functools.cache
 def lengths() -> np.ndarray:
-    """Code length of each symbol, float64 ``[80, 128]`` in bits; infinite for symbols outside a table."""
+    """Code length of each symbol, float64 ``[120, 128]`` in bits; infinite for symbols outside a table."""
     with np.errstate(divide="ignore"):
         return PRECISION - np.log2(frequencies())
 
