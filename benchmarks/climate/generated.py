@@ -18,14 +18,16 @@ class Case:
 
     Attributes:
         array: float32 or float64, one to five dimensions.
-        bound: absolute, or a share of each magnitude.
+        bound: absolute, or a share of each magnitude; of a map, the least.
         relative: which of them.
+        bounds: absolute, of each value; None: all have ``bound``.
         kind: how it was made, for messages.
     """
 
     array: np.ndarray
     bound: float
     relative: bool
+    bounds: np.ndarray | None
     kind: str
 
 
@@ -40,14 +42,15 @@ def case(number: int) -> Case:
         values = KINDS[name](random, shape).astype(dtype)
         spoiled = str(random.choice(list(SPOILS)))
         values = SPOILS[spoiled](random, values)
-    relative = bool(random.random() < 0.4)
+    of_bound = str(random.choice(["absolute", "relative", "map"], p=[0.4, 0.35, 0.25]))
     if random.random() < 0.1:
         values = np.asfortranarray(values)
     if random.random() < 0.05:
         values = values.astype(values.dtype.newbyteorder(">"))
-    bound = _relative(random) if relative else _absolute(random, values)
-    text = f"{number}: {name}, {spoiled}, {dtype.name}, {shape}, {'relative' if relative else 'absolute'} {bound:g}"
-    return Case(values, bound, relative, text)
+    bound = _relative(random) if of_bound == "relative" else _absolute(random, values)
+    bounds = _map(random, shape, bound) if of_bound == "map" else None
+    text = f"{number}: {name}, {spoiled}, {dtype.name}, {shape}, {of_bound} {bound:g}"
+    return Case(values, bound, of_bound == "relative", bounds, text)
 
 
 def _shape(random: np.random.Generator, most: int) -> tuple[int, ...]:
@@ -177,3 +180,12 @@ def _relative(random: np.random.Generator) -> float:
     if random.random() < 0.2:
         return float(random.choice([1e-16, 1e-12, 6e-8, 0.5, 0.999]))
     return float(10.0 ** random.uniform(-6, -0.01))
+
+
+def _map(random: np.random.Generator, shape: tuple[int, ...], least: float) -> np.ndarray:
+    """Bounds of each value from the least one, in blocks, in rows, or each for itself."""
+    widest = float(random.choice([1.01, 3.0, 1e3, 1e9]))
+    of = [length if random.random() < 0.5 else min(length, 1) for length in shape]
+    with np.errstate(over="ignore"):
+        found = np.broadcast_to(least * np.exp(random.uniform(0, np.log(widest), of)), shape)
+    return np.minimum(np.maximum(found, least), np.finfo(np.float64).max)

@@ -10,12 +10,20 @@ import numpy as np
 _NEAR = 1e-12
 
 
-def violations(original: np.ndarray, decoded: np.ndarray, bound: float, relative: bool = False) -> int:
+def violations(
+    original: np.ndarray, decoded: np.ndarray, bound: float | np.ndarray, relative: bool = False
+) -> int:
     """How many values break the promise.
 
     A finite value must be within the bound: ``|original - decoded| <= bound``, times ``|original|`` if it is relative,
     of the real numbers that the floating-point numbers are. NaN must be NaN, and an infinity the same one. If shape or
     type differ, every value breaks it.
+
+    Args:
+        original: the array.
+        decoded: what became of it.
+        bound: of all values, or of each, of the array's shape.
+        relative: whether it is a share of each magnitude.
     """
     if original.shape != decoded.shape or original.dtype != decoded.dtype:
         return max(1, original.size)
@@ -27,14 +35,18 @@ def violations(original: np.ndarray, decoded: np.ndarray, bound: float, relative
     count += int((finite & ~np.isfinite(second)).sum())
     both = finite & np.isfinite(second)
     x, y = first[both].astype(np.longdouble), second[both].astype(np.longdouble)
-    limit = np.longdouble(bound) * np.abs(x) if relative else np.full(len(x), np.longdouble(bound))
+    size = (
+        np.broadcast_to(np.asarray(bound, np.float64), original.shape).reshape(-1)[both].astype(np.longdouble)
+    )
+    limit = size * np.abs(x) if relative else size
     error = np.abs(x - y)
     smallest = np.finfo(np.float64).tiny  # below it products may lose bits if a long double is a double
     near = (np.abs(error - limit) <= _NEAR * np.maximum(error, limit)) | (limit < smallest)
     near &= error > 0
     count += int((error > limit)[~near].sum())
     return count + sum(
-        _beyond(float(a), float(b), bound, relative) for a, b in zip(x[near], y[near], strict=True)
+        _beyond(float(a), float(b), float(c), relative)
+        for a, b, c in zip(x[near], y[near], size[near], strict=True)
     )
 
 

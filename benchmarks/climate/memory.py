@@ -37,7 +37,9 @@ def measured(megabytes: int) -> dict[str, Any]:
             command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
         )
     if done.returncode:
-        raise RuntimeError(f"writing {megabytes} MB failed: {done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"writing {megabytes} MB failed with status {done.returncode}: {done.stderr[-2000:]}"
+        )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any
 
@@ -24,7 +25,7 @@ _SHOWN = 5
 def measured(first: int, count: int) -> dict[str, Any]:
     """Arrays ``first`` to ``first + count``: values beyond the bound, messages, refusals and seconds."""
     started = time.process_time()
-    known = list(networks())
+    known = networks()
     violations, values, refused, coded = 0, 0, 0, 0
     messages: list[str] = []
     for number in range(first, first + count):
@@ -32,8 +33,9 @@ def measured(first: int, count: int) -> dict[str, Any]:
         network, steps = known[number % len(known)]
         try:
             bound = Bound(case.bound, case.relative)
-            codec = FieldCodec(bound, number % 2 == 0, network, steps, within=number % 10 == 0)
-            stream = codec.encode(case.array)
+            periodic, raster, within = number % 2 == 0, number % 5 == 0, number % 10 < 2
+            codec = FieldCodec(bound, periodic, raster, network, steps, within)
+            stream = codec.encode(case.array, case.bounds)
             decoded = codec.decode(stream)
         except SzilardError as error:
             refused += 1
@@ -44,7 +46,8 @@ def measured(first: int, count: int) -> dict[str, Any]:
             messages.append(f"{type(error).__name__} {case.kind}: {error}")
             continue
         wanted = case.array.astype(case.array.dtype.newbyteorder("<"))
-        beyond = judging.violations(wanted, decoded, case.bound, case.relative)
+        limit = case.bound if case.bounds is None else case.bounds
+        beyond = judging.violations(wanted, decoded, limit, case.relative)
         values += case.array.size
         coded += stream[4] != head.RAW
         violations += beyond
@@ -61,6 +64,7 @@ def measured(first: int, count: int) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def networks() -> list[tuple[Network, dict[str, int]]]:
     """Weights: of hand, from careful to the largest that a network takes, and two of a very short fit."""
     found = [

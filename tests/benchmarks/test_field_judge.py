@@ -46,6 +46,12 @@ def test_a_relative_bound_is_of_the_magnitude():
     assert judging.violations(np.array([3.0]), np.array([4.0]), third, True) == 1
 
 
+def test_a_map_has_a_bound_for_each_value():
+    original, decoded = np.zeros((2, 2)), np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert judging.violations(original, decoded, np.array([[1.0, 1.0], [3.5, 3.5]])) == 2
+    assert judging.violations(original, decoded, decoded) == 0
+
+
 def test_values_that_are_not_finite_must_stay():
     original = np.array([np.nan, np.inf, -np.inf, 1.0])
     assert judging.violations(original, original.copy(), 1e300) == 0
@@ -106,6 +112,9 @@ def test_generated_arrays_are_of_all_kinds():
     assert any(np.isnan(case.array).any() for case in cases)
     assert any(np.isinf(case.array).any() for case in cases)
     assert any(1 in case.array.shape and case.array.ndim > 1 for case in cases)
+    maps = [case for case in cases if case.bounds is not None]
+    assert all(case.bounds.shape == case.array.shape and (case.bounds >= case.bound).all() for case in maps)
+    assert 30 < len(maps) < 120
     assert all(case.bound > 0 and np.isfinite(case.bound) for case in cases)
 
 
