@@ -7,6 +7,8 @@ import pytest
 
 from climate import field_figures, field_tables, fields, utility
 from climate.field_tables import OURS
+from pages import field_blocks
+from pages.results import ROOT, NotMeasured
 
 HEIGHT, WIDTH = 40, 96
 LATITUDE = np.linspace(90, -90, HEIGHT)
@@ -163,3 +165,15 @@ def test_tables_have_all_columns():
     assert [line[1] for line in field_tables.utility_body(found, (1e-2,))] == [OURS, "SZ3"] * 5
     assert field_tables.utility_body(found)[0][3:5] == ["-2.00", "2-3"]
     assert len(field_tables.broken_body(found)) == len(fields.BY_NAME)
+
+
+def test_blocks_say_what_is_missed_and_what_is_not_measured(monkeypatch):
+    monkeypatch.setattr(field_blocks, "section", lambda: {"runs": {}, **results(1.01)})
+    text = field_blocks.reading()
+    assert "1.010 times ours" in text
+    assert "- ratio_vs_best is 1.01, and the gate is ≥ 1.05: MISSED by 0.04" in text
+    assert field_blocks.BLOCKS["field-cells"]().count("\n") == 1 + len(fields.BY_NAME)
+    with pytest.raises(NotMeasured, match="float32 MB"):
+        field_blocks.BLOCKS["field-memory"]()
+    page = (ROOT / "docs" / "field_results.md").read_text()
+    assert all(f"<!-- begin {name} -->" in page for name in field_blocks.BLOCKS)
