@@ -12,7 +12,7 @@ import numpy as np
 def metadata(
     array: np.ndarray, chunk: Sequence[int], codec: str, configuration: dict[str, Any], names: Sequence[str]
 ) -> bytes:
-    """``zarr.json`` of an array, as zarr 3 writes it.
+    """``zarr.json`` of an array of floats, as xarray and zarr 3 write it.
 
     Args:
         array: the values; only shape and type are read.
@@ -26,9 +26,9 @@ def metadata(
         "data_type": array.dtype.name,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk)}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": 0.0,
+        "fill_value": "NaN",
         "codecs": [{"name": codec, "configuration": configuration}],
-        "attributes": {},
+        "attributes": {"_FillValue": "AAAAAAAA+H8="},  # NaN
         "dimension_names": list(names),
         "zarr_format": 3,
         "node_type": "array",
