@@ -17,7 +17,8 @@ metadata included; ratios divide those of float32. Seconds are of a processor, i
 * decoders: the streams of all cells by numpy and by each instruction set with 1, 2 and 8 threads.
 * promises: generated arrays of any shape, type, value and bound, with weights of any size; a judge that is exact counts
   values beyond the bound (``bound_violations``; those of cells and fit_once are counted, too).
-* speed: a fitted codec on a wind and on noise; the slower one counts.
+* speed: a fitted codec on a wind and on noise; the slower one counts. ``cell_encode_mb_per_s`` and
+  ``cell_decode_mb_per_s`` are of the slowest cell, measured once.
 * memory: stores of 2 and 8 GB that are made chunk by chunk; ``peak_growth_percent`` is the larger over the smaller.
 
 ``--quick``: 1,000 generated arrays instead of 100,000, stores of 200 and 400 MB, fewer repeats.

@@ -52,6 +52,7 @@ def figures(found: dict[str, Any]) -> dict[str, float | None]:
         "fit_once_loss_percent_median": statistics.median(losses) if losses else None,
         "encode_mb_per_s": _least(row["encode_mb_per_s"] for row in speeds),
         "decode_mb_per_s": _least(row["decode_mb_per_s"] for row in speeds),
+        **{f"cell_{what}_mb_per_s": _least(_cell_speeds(found, what)) for what in ("encode", "decode")},
         "decoders_identical": float(decoders.identical(decoded)) if decoded else None,
         **checked,
         "peak_mb": max((row["peak_mb"] for row in peaks), default=None),
@@ -136,6 +137,12 @@ def _against_bitround(found: dict[str, Any]) -> Iterable[float]:
             peer, mine = best_peer(found, name, BITROUND), ours(found, name)
             if peer and mine:
                 yield peer["bytes"] / mine["bytes"]
+
+
+def _cell_speeds(found: dict[str, Any], what: str) -> Iterable[float]:
+    """Megabytes a second of each cell, measured once."""
+    for row in found.get("cells", []):
+        yield row["raw"] / 1e6 / row[f"{what}_seconds"]
 
 
 def _checked(found: dict[str, Any]) -> dict[str, float | None]:

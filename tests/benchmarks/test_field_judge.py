@@ -90,6 +90,17 @@ def test_stores_count_metadata():
     assert json.loads(text)["dimension_names"] == list(names)
 
 
+def test_metadata_are_those_of_zarr(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    array, names = np.zeros((2, 4, 5), np.float32), ("level", "latitude", "longitude")
+    zarr.create_array(
+        tmp_path / "a", shape=array.shape, dtype="float32", chunks=(1, 4, 5), compressors=None, fill_value=np.nan,
+        attributes={"_FillValue": "AAAAAAAA+H8="}, dimension_names=names,
+    )  # fmt: skip
+    written = (tmp_path / "a" / "zarr.json").read_bytes()
+    assert stores.metadata(array, (1, 4, 5), "bytes", {"endian": "little"}, names) == written
+
+
 def test_bitround_keeps_the_fewest_bits_of_the_bound():
     pytest.importorskip("numcodecs")
     array = np.linspace(1, 2, 100, dtype=np.float32)[:-1]
