@@ -98,7 +98,8 @@ def in_processes(root: Path, effort: float, wanted: Sequence[Row]) -> list[Row]:
         if row is None:
             raise RuntimeError(f"the process of {name} died")
         done[name] = row
-        progress(f"{name}: {row['seconds']:.0f} s")
+        beyond = f", {row['violations']} values beyond the bound" if row.get("violations") else ""
+        progress(f"{name}: {row['seconds']:.0f} s{beyond}")
     return [done[name] for name in names]
 
 
