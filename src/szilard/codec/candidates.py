@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +12,11 @@ from szilard.codec import bound_map, marks, slices, stream, weights
 from szilard.codec.lattice import Bound
 from szilard.codec.network import Network
 from szilard.codec.raster import PLANE
+from szilard.codec.weights import Weights
 from szilard.coding import shapes
+
+if TYPE_CHECKING:
+    from szilard.codec import fitting
 
 HIDDEN = (8, 16, 24)  #: units of a hidden layer that are tried
 _STAGES = ((400, 1.0), (300, 0.5), (300, 0.3))  # steps and speed of the fit; after each, the field is coded
@@ -25,50 +30,43 @@ _MOST_FITTED = 2_000_000  # values of a sample that are coded after each stage
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted network.
+    """Weights for a field.
 
     Attributes:
         bits: of the data and of the weights.
-        network: of rounded weights.
-        steps: log2 of the steps to which they are rounded.
-        raster: the order of the values for which it was fitted.
+        weights: of the network.
+        raster: the order of the values for which they were fitted.
     """
 
     bits: float
-    network: Network
-    steps: dict[str, int]
+    weights: Weights
     raster: bool
 
 
 def best(
     array: np.ndarray, bound: Bound, bounds: np.ndarray | None, periodic: bool, seed: int, effort: float
 ) -> Candidate | None:
-    """The network of the shortest stream; None if there is too little to fit, or the values are beyond the lattice."""
+    """The weights of the shortest stream; None if the values are beyond the lattice or have no slices."""
     if bounds is not None:
         bounds = stream.checked_bounds(bounds, array, bound).reshape(array.shape)
     if array.size > _MOST_FITTED and array.ndim > 2:
         kept = max(1, _MOST_FITTED // int(np.prod(array.shape[-2:])))
         array = array.reshape(-1, *array.shape[-2:])[:kept]
         bounds = None if bounds is None else bounds.reshape(-1, *array.shape[-2:])[:kept]
-    fits = [
-        fit
-        for raster in (False, True)
-        if (fit := _Fit.of(array, bound, bounds, periodic, raster, seed, effort)) is not None
-    ]
-    if not fits:
+    fit = _Fit.of(array, bound, bounds, periodic, False, seed, effort)
+    if fit is None:
         return None
-    fit = min(fits, key=lambda fit: fit.estimates(range(1))[0]) if len(fits) > 1 else fits[0]
-    shape = int(np.argmin(fit.estimates(range(shapes.SHAPES))))
-    found: Candidate | None = None
-    for hidden in HIDDEN:
-        candidate = fit.candidate(hidden, shape)
-        if found is not None and candidate.bits >= found.bits:
-            break
-        found = candidate
-        size = len(weights.encode(found.network, found.steps, fit.layout.levels_used))
-        if found.bits < _LARGE * 8 * size:
-            break
-    return found
+    found = [fit.default()]
+    if array.size < _SMALL:
+        return found[0]
+    first = fit.first()
+    sheet = _Fit.of(array, bound, bounds, periodic, True, seed, effort)
+    if sheet is not None:
+        other = sheet.first()
+        if other[0] < first[0]:
+            fit, first = sheet, other
+    found += fit.fitted(first[1])
+    return min(found, key=lambda one: one.bits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +88,7 @@ class _Fit:
         """None if there is too little to fit, the order is not for this shape, or values are beyond the lattice."""
         layout = stream.layout_of(array, periodic, raster)
         marked = marks.marks_of(array, bound)
-        if array.size < _SMALL or marked is None or raster != layout.raster or not layout.levels_used:
+        if marked is None or raster != layout.raster or not layout.levels_used:
             return None
         points = marks.points_of(array, bound, marked, layout)
         if points is None or not marked.coded.any():
@@ -102,45 +100,78 @@ class _Fit:
         coded = marked.coded.reshape(points.shape)
         return cls(layout.along(points), points, coded, fine, seed, effort)
 
-    def estimates(self, of: Iterable[int]) -> list[float]:
-        """Bits after a first, short fit under each of these distributions."""
+    def default(self) -> Candidate:
+        """The weights that are shipped."""
+        given = weights.unchanged()
+        return self._candidate(given)
+
+    def first(self) -> tuple[float, int]:
+        """Bits of the field after a short fit, and the distribution that the sample needs fewest under."""
         from szilard.codec import fitting
 
         generator = np.random.default_rng(self.seed)
-        given = fitting.sample(
-            self.layout, self.points, generator, coded=self.coded, fine=self.fine, size=_SHORT[0]
-        )
-        models = [fitting.Model(HIDDEN[0], self.seed, shape, self.start()) for shape in of]
+        given = self._sample(generator, None, _SHORT[0])
         steps = max(_FEWEST, self._steps(_SHORT[1]))
-        return [fitting.cost(fitting.integers(fitting.fit(given, model, steps)), given) for model in models]
+        costs, networks = [], []
+        for shape in range(shapes.SHAPES):
+            networks.append(fitting.integers(fitting.fit(given, self._start(HIDDEN[0], shape), steps)))
+            costs.append(fitting.cost(networks[-1], given))
+        shape = int(np.argmin(costs))
+        return self._coded(networks[shape])[1], shape
 
-    def candidate(self, hidden: int, shape: int) -> Candidate:
-        """Fit a network of so many units, and round it."""
+    def fitted(self, shape: int) -> Iterator[Candidate]:
+        """Weights fitted from the default ones and from none; for a raster with more units as long as they pay."""
+        if not self.layout.raster:
+            yield from (self._fitted(hidden, shape) for hidden in (0, HIDDEN[0]))
+            return
+        before: Candidate | None = None
+        for hidden in HIDDEN:
+            candidate = self._fitted(hidden, shape)
+            yield candidate
+            if before is not None and candidate.bits >= before.bits:
+                break
+            before = candidate
+            if candidate.bits < _LARGE * 8 * len(candidate.weights.encode(self.layout.levels_used)):
+                break
+
+    def _fitted(self, hidden: int, shape: int) -> Candidate:
+        """Fit a network of so many units, or of 0: the default one, and round it."""
         from szilard.codec import fitting
 
         generator = np.random.default_rng(self.seed)
-        model = fitting.Model(hidden, self.seed, shape, self.start())
+        model = self._start(hidden, shape)
         size = max(_LEAST, round(fitting.SAMPLE * min(1.0, self.effort)))
-        previous = fitting.sample(
-            self.layout, self.points, generator, coded=self.coded, fine=self.fine, size=size
-        )
-        given = previous
+        given = previous = self._sample(generator, None, size)
         for number, (steps, speed) in enumerate(_STAGES):
             model = fitting.fit(given, model, self._steps(steps), self.seed + number, speed)
             decoded, _ = self._coded(fitting.integers(model))
-            latest = fitting.sample(
-                self.layout, self.points, generator, decoded, coded=self.coded, fine=self.fine, size=size
-            )
+            latest = self._sample(generator, decoded, size)
             given, previous = fitting.joined(previous, latest), latest
-        whole = fitting.integers(model)
-        levels = self.layout.levels_used
-        rounded, sizes = weights.choose(whole, levels, lambda network: fitting.cost(network, previous))
-        bits = self._coded(rounded)[1] + 8 * len(weights.encode(rounded, sizes, levels))
-        return Candidate(bits, rounded, sizes, self.layout.raster)
+        whole, levels = fitting.integers(model), self.layout.levels_used
+        return self._candidate(
+            weights.choose(whole, levels, lambda network: fitting.cost(network, previous), not hidden)
+        )
 
-    def start(self) -> tuple[float, ...]:
-        """First weights of the linear part: a raster begins with the value to the left plus the rise above."""
-        return PLANE if self.layout.raster else ()
+    def _start(self, hidden: int, shape: int) -> fitting.Model:
+        """A network before its fit; a raster begins with the value to the left plus the rise above."""
+        from szilard.codec import fitting
+
+        if not hidden:
+            return fitting.floating(weights.unchanged(shape).network)
+        return fitting.Model(hidden, self.seed, shape, PLANE if self.layout.raster else ())
+
+    def _sample(
+        self, generator: np.random.Generator, decoded: np.ndarray | None, size: int
+    ) -> fitting.Sample:
+        from szilard.codec import fitting
+
+        return fitting.sample(
+            self.layout, self.points, generator, decoded, coded=self.coded, fine=self.fine, size=size
+        )
+
+    def _candidate(self, given: Weights) -> Candidate:
+        bits = self._coded(given.network)[1] + 8 * len(given.encode(self.layout.levels_used))
+        return Candidate(bits, given, self.layout.raster)
 
     def _steps(self, usual: int) -> int:
         return max(1, round(self.effort * usual))

@@ -112,7 +112,7 @@ def _parts(data: bytes, most: int) -> _Stream:
 
 def _network_of(data: bytes, flags: int, layout: Layout, network: Network | None) -> Network:
     if not flags & OUTSIDE:
-        return weights.decode(data, layout.levels_used)
+        return weights.Weights.decode(data, layout.levels_used).network
     if network is None or weights.digest(network) != data:
         raise SzilardError("the field was coded with weights that are not in its stream; open it with those")
     return network

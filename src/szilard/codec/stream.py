@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from szilard.codec import bins, bound_map, head, marks, patches, slices, weights
+from szilard.codec import bins, bound_map, head, marks, patches, slices
 from szilard.codec.grid import levels_for
 from szilard.codec.head import MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
 from szilard.codec.lattice import Bound
-from szilard.codec.network import Network
 from szilard.codec.slices import Fineness, Layout
+from szilard.codec.weights import Weights, digest
 from szilard.coding import Encoder
 from szilard.coding.leb128 import encoded as varint
 from szilard.errors import SzilardError
 
 
 def encode(
-    array: np.ndarray, bound: Bound, network: Network | None, steps: dict[str, int], *, periodic: bool = False,
+    array: np.ndarray, bound: Bound, weights: Weights | None, *, periodic: bool = False,
     raster: bool = False, within: bool = True, bounds: np.ndarray | None = None,
 ) -> bytes:  # fmt: skip
     """Code an array with a network.
@@ -27,8 +27,7 @@ def encode(
     Args:
         array: float32 or float64 of one to five dimensions.
         bound: no value of the decoded array is farther from the original.
-        network: of weights rounded to ``steps``; None: store the array as it is.
-        steps: of the weights.
+        weights: of the network; None: store the array as it is.
         periodic: whether the last axis goes around.
         raster: code from the first row to the last.
         within: whether the weights are in the stream.
@@ -40,10 +39,10 @@ def encode(
     array = checked(array)
     allowed = None if bounds is None else checked_bounds(bounds, array, bound)
     stored = head.raw(array)
-    if network is None or not array.size:
+    if weights is None or not array.size:
         return stored
     layout = layout_of(array, periodic, raster)
-    found = _coded(array, bound, network, steps, layout, within, allowed)
+    found = _coded(array, bound, weights, layout, within, allowed)
     return stored if found is None or len(found) >= len(stored) else found
 
 
@@ -85,7 +84,7 @@ def checked_bounds(bounds: np.ndarray, array: np.ndarray, least: Bound) -> np.nd
 
 
 def _coded(
-    array: np.ndarray, bound: Bound, network: Network, steps: dict[str, int], layout: Layout, within: bool,
+    array: np.ndarray, bound: Bound, weights: Weights, layout: Layout, within: bool,
     allowed: np.ndarray | None,
 ) -> bytes | None:  # fmt: skip
     marked = marks.marks_of(array, bound)
@@ -99,7 +98,7 @@ def _coded(
         wide = bound_map.exponents(allowed, bound.size).reshape(points.shape)
         mapped, wide = bound_map.encode(wide, coded, layout)
         fine = Fineness(wide, bound_map.steps())
-    first, found, scales = slices.encode(layout, network, points, coded, fine)
+    first, found, scales = slices.encode(layout, weights.network, points, coded, fine)
     side = Encoder()
     any_marks = bool(marked.levels.any())
     if any_marks:
@@ -109,10 +108,10 @@ def _coded(
         return None
     side.levels(rises.astype(np.int32))
     sections = [
-        weights.encode(network, steps, layout.levels_used) if within else weights.digest(network),
+        weights.encode(layout.levels_used) if within else digest(weights.network),
         marked.constants.astype(f"<u{array.dtype.itemsize}").tobytes(),
         side.finish(),
-        *bins.encode(found, scales, network.shape),
+        *bins.encode(found, scales, weights.network.shape),
     ]
     decoded = marks.values_of(points, bound, marked, array.dtype).reshape(-1)
     corrected = patches.find(array.reshape(-1), decoded, bound, marked, allowed)
