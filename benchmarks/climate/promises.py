@@ -14,6 +14,7 @@ from szilard.codec import Bound, FieldCodec, head, weights
 from szilard.codec.features import INPUTS, LINEAR
 from szilard.codec.grid import MOST_LEVELS
 from szilard.codec.network import MOST_BIAS, MOST_LINEAR, MOST_WEIGHT, OUTPUTS, Network
+from szilard.codec.weights import Weights
 from szilard.coding import shapes
 from szilard.errors import SzilardError
 
@@ -30,11 +31,10 @@ def measured(first: int, count: int) -> dict[str, Any]:
     messages: list[str] = []
     for number in range(first, first + count):
         case = generated.case(number)
-        network, steps = known[number % len(known)]
         try:
             bound = Bound(case.bound, case.relative)
             periodic, raster, within = number % 2 == 0, number % 5 == 0, number % 10 < 2
-            codec = FieldCodec(bound, periodic, raster, network, steps, within)
+            codec = FieldCodec(bound, periodic, raster, known[number % len(known)], within)
             stream = codec.encode(case.array, case.bounds)
             decoded = codec.decode(stream)
         except SzilardError as error:
@@ -65,17 +65,17 @@ def measured(first: int, count: int) -> dict[str, Any]:
 
 
 @functools.cache
-def networks() -> list[tuple[Network, dict[str, int]]]:
+def networks() -> list[Weights]:
     """Weights: of hand, from careful to the largest that a network takes, and two of a very short fit."""
     found = [
-        (weights.rounded(made(seed, size), STEPS), STEPS)
+        Weights(weights.rounded(made(seed, size), STEPS), STEPS)
         for seed, size in enumerate((0.0, 0.003, 0.01, 0.1, 0.5, 1.0))
     ]
     for seed, scale in enumerate((1.0, 300.0)):
         sample = smooth_noise((48, 64), scale, seed)
         fitted = FieldCodec.fit(sample, Bound(0.01 * scale), periodic=True, effort=0.01, seed=seed)
-        if fitted.network is not None and fitted.steps is not None:
-            found.append((fitted.network, fitted.steps))
+        if fitted.weights is not None:
+            found.append(fitted.weights)
     return found
 
 

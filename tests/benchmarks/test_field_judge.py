@@ -10,6 +10,7 @@ import pytest
 
 from climate import decoders, fields, fit_once, generated, judging, memory, ours, peers, promises, stores
 from climate.layouts import Layout, layouts
+from szilard.codec.weights import Weights
 
 ULP = 2.0**-52
 
@@ -130,9 +131,8 @@ def test_generated_arrays_are_of_all_kinds():
 
 
 def test_the_promise_is_judged_and_a_broken_one_is_found(monkeypatch):
-    monkeypatch.setattr(
-        promises, "networks", lambda: [(promises.made(0, 0.003), dict.fromkeys(promises.STEPS, 0))]
-    )
+    few = [Weights(promises.made(0, 0.003), dict.fromkeys(promises.STEPS, 0))]
+    monkeypatch.setattr(promises, "networks", lambda: few)
     found = promises.measured(100, 20)
     assert (found["arrays"], found["violations"]) == (20, 0)
     decode = promises.FieldCodec.decode
