@@ -36,7 +36,7 @@ def encode(
 ) -> None:
     """Compress fields of climate and weather into a zarr store, with a hard bound on the error of every value.
 
-    xarray opens the store as any other one, where szilard is installed with szilard[field]. Coordinates, attributes
+    xarray opens the store as any other one, where szilard is installed with its extra "field". Coordinates, attributes
     and variables without a bound are stored exactly. The input may be larger than memory.
 
     Until it is complete, the store is STORE.unfinished. After a kill or Ctrl-C the same command with --resume writes

@@ -39,6 +39,17 @@ def opened(path: Path) -> Iterator[xr.Dataset]:
         found.close()
 
 
+def bounded(dataset: xr.Dataset) -> list[str]:
+    """Names of the variables of a store that have a bound."""
+    from szilard.fields import ZarrField
+
+    return [
+        str(name)
+        for name, variable in dataset.variables.items()
+        if isinstance(variable.encoding.get("serializer"), ZarrField)
+    ]
+
+
 def groups(path: Path) -> list[str]:
     """Names of the groups in a netCDF file or zarr store that :func:`opened` leaves out."""
     if is_store(path):
@@ -76,7 +87,9 @@ def _starts(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(8)
     except FileNotFoundError:
-        raise SzilardError(f"there is no file {path}; name a netCDF file, a zarr store or a .npy array") from None
+        raise SzilardError(
+            f"there is no file {path}; name a netCDF file, a zarr store or a .npy array"
+        ) from None
     except (OSError, ValueError) as error:
         raise SzilardError(f"{path} cannot be read ({first_line(error)})") from error
 

@@ -23,9 +23,13 @@ def check(source: Path, out: Path) -> None:
     if one == other:
         raise SzilardError(f"{out} is what this command reads; name another place with --out")
     if one in other.parents:
-        raise SzilardError(f"{out} is inside {source}, which this command reads; name another place with --out")
+        raise SzilardError(
+            f"{out} is inside {source}, which this command reads; name another place with --out"
+        )
     if other in one.parents:
-        raise SzilardError(f"{out} contains {source}, which this command reads; name another place with --out")
+        raise SzilardError(
+            f"{out} contains {source}, which this command reads; name another place with --out"
+        )
 
 
 def check_free(out: Path, *, overwrite: bool) -> None:
@@ -35,6 +39,8 @@ def check_free(out: Path, *, overwrite: bool) -> None:
         SzilardError: that is so.
     """
     if not out.absolute().parent.is_dir():
-        raise SzilardError(f"{out} is in a folder that does not exist; make it, or name another place with --out")
+        raise SzilardError(
+            f"{out} is in a folder that does not exist; make it, or name another place with --out"
+        )
     if (out.exists() or out.is_symlink()) and not overwrite:
         raise SzilardError(f"{out} exists; name another place with --out, or add --overwrite")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
 _LINES = 10.0  # seconds between two lines if there is no terminal
-_LETTERS = 24  # of what happens now
+_LETTERS, _BEFORE = 24, 50  # of what happens now, beside figures and before there are any
 _BAR = 14
 
 
@@ -36,7 +36,7 @@ class Told:
 
     def status(self, text: str) -> None:
         """What happens now."""
-        self.now = printable(text, _LETTERS)
+        self.now = text
         self.show()
 
     def start(self, total_chunks: int, raw_bytes: int) -> None:
@@ -52,6 +52,11 @@ class Told:
 
     def show(self) -> None:
         """Show it; here, nowhere."""
+
+    @property
+    def label(self) -> str:
+        """What happens, as long as there is room for."""
+        return printable(self.now, _LETTERS if self.raw else _BEFORE)
 
     @property
     def figures(self) -> str:
@@ -72,7 +77,11 @@ class _Bar(Told):
 
     def show(self) -> None:
         self._bars.update(
-            self._task, description=self.now, total=self.total or None, completed=self.raw, figures=self.figures
+            self._task,
+            description=self.label,
+            total=self.total or None,
+            completed=self.raw,
+            figures=self.figures,
         )
 
 
@@ -88,7 +97,7 @@ class _Lines(Told):
             self._last = time.monotonic()
             share = f", {100 * self.raw / self.total:.0f} %" if self.total else ""
             figures = f": {self.figures}{share}" if self.raw else ""
-            print(f"{self.now}{figures}", file=sys.stderr, flush=True)
+            print(f"{self.label}{figures}", file=sys.stderr, flush=True)
 
 
 @contextmanager

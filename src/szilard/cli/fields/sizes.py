@@ -12,7 +12,9 @@ def size(count: float) -> str:
     number = 0
     while count >= 999.5 and number < len(_UNITS) - 1:
         count, number = count / 1000, number + 1
-    return f"{count:.0f} {_UNITS[number]}" if not number or count >= 99.95 else f"{count:.3g} {_UNITS[number]}"
+    return (
+        f"{count:.0f} {_UNITS[number]}" if not number or count >= 99.95 else f"{count:.3g} {_UNITS[number]}"
+    )
 
 
 def ratio(raw: float, stored: float) -> str:

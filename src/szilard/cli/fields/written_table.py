@@ -26,7 +26,8 @@ def show_written(written: Written, notes: Sequence[str], *, seconds: float, wide
         wide: all columns, however wide the terminal is.
     """
     rows = list(written.variables.values())
-    of_all = f"{size(written.raw_bytes)} as {size(written.bytes)}, {ratio(written.raw_bytes, written.bytes)} times smaller"
+    smaller = ratio(written.raw_bytes, written.bytes)
+    of_all = f"{size(written.raw_bytes)} as {size(written.bytes)}, {smaller} times smaller"
     columns = [
         Column(["variable"], [printable(one.name, _LETTERS) for one in rows], right=False),
         Column(["bound"], [printable(one.bound, _LETTERS) for one in rows], right=False, worth=60),

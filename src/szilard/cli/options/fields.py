@@ -12,7 +12,8 @@ _BOUNDS, _STORE, _WORK = "Bounds", "Store", "Work"
 Source = Annotated[
     Path,
     typer.Argument(
-        metavar="INPUT", help="A netCDF file, a zarr store, or a .npy file of one array of float32 or float64."
+        metavar="INPUT",
+        help="A netCDF file, a zarr store, or a .npy file of one array of float32 or float64.",
     ),
 ]
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="A folder that szilard encode has written.")]
