@@ -33,12 +33,15 @@ def decode(
     from szilard.cli import output
     from szilard.cli.fields import notes, opening, places, plain, plain_files, progress_bar, sizes
     from szilard.cli.table import say_wrapped
-    from szilard.errors import printable
+    from szilard.errors import SzilardError, printable
 
     start = time.perf_counter()
     places.check(store, out)
     places.check_free(out, overwrite=overwrite)
     plain_files.writer_of(out)
+    if not opening.is_store(store):
+        what = "is not a zarr store" if store.exists() else "does not exist"
+        raise SzilardError(f"{store} {what}; name a folder that szilard encode has written")
     with notes.collected() as found, opening.opened(store) as dataset, output.writing(out):
         chosen = plain.selected(dataset, variable or (), store)
         with progress_bar.shown(quiet=quiet or json) as told:

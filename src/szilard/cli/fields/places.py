@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from szilard.cli.fields.opening import is_store
 from szilard.errors import SzilardError
 
 
@@ -22,7 +23,7 @@ def check(source: Path, out: Path) -> None:
     one, other = source.resolve(), out.resolve()
     if one == other:
         raise SzilardError(f"{out} is what this command reads; name another place with --out")
-    if one in other.parents:
+    if one in other.parents and is_store(source):
         raise SzilardError(
             f"{out} is inside {source}, which this command reads; name another place with --out"
         )

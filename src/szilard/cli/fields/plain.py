@@ -38,8 +38,6 @@ def plain(dataset: xr.Dataset, told: Told) -> tuple[xr.Dataset, list[str]]:
         dataset: opened from a store.
         told: is told of each chunk that is decoded.
     """
-    import numpy as np
-
     from szilard.fields import ZarrField, encodings
 
     found = dataset.copy()
@@ -50,13 +48,11 @@ def plain(dataset: xr.Dataset, told: Told) -> tuple[xr.Dataset, list[str]]:
         name = str(key)
         codec = variable.encoding.get("serializer")
         attributes = _attributes(variable.attrs, printable(name), notes)
-        kept = encodings.plain(variable)
+        kept = {key: value for key, value in encodings.plain(variable).items() if key != "fill_value"}
         if isinstance(codec, ZarrField):
             attributes[BOUND] = _words(codec, variable.attrs)
             kept = {key: value for key, value in kept.items() if key == "coordinates"}
             found[key] = _lazy(variable, name, told)
-        elif isinstance(kept.get("dtype"), np.dtype):
-            kept["dtype"] = kept["dtype"].newbyteorder("=")  # netCDF warns of others
         found[key].attrs = attributes
         found[key].encoding = kept
     return found, notes
@@ -70,15 +66,17 @@ def _lazy(variable: xr.Variable, name: str, told: Told) -> xr.Variable:
 
     from szilard.fields import blocks
 
+    dtype = np.dtype(variable.dtype.type)  # in this machine's order of bytes, without saying so: netCDF warns otherwise
+
     def decoded(block: np.ndarray) -> np.ndarray:
         told.advance(name, block.nbytes, 0)
-        return block
+        return block.astype(dtype, copy=False)
 
     chunks = variable.encoding.get("chunks") or variable.shape
     lengths = [max(1, min(length, size)) for length, size in zip(chunks, variable.shape, strict=True)]
     array = blocks.lazy(variable, lengths)
-    meta = np.empty((0,) * variable.ndim, variable.dtype)
-    return xr.Variable(variable.dims, da.map_blocks(decoded, array, dtype=variable.dtype, meta=meta))
+    meta = np.empty((0,) * variable.ndim, dtype)
+    return xr.Variable(variable.dims, da.map_blocks(decoded, array, dtype=dtype, meta=meta))
 
 
 def _words(codec: Any, attributes: dict[str, Any]) -> str:
