@@ -40,8 +40,8 @@ def show_checked(path: Path, original: Path, found: Checked, *, wide: bool) -> N
         Column(["bound"], [printable(one.bound, _LETTERS) for one in rows], right=False, worth=50),
         Column(["values"], [f"{one.values:,}" for one in rows], worth=20),
         Column(["largest error", "/ bound"], [f"{one.largest:.6g}" for one in rows], worth=60),
-        Column(["largest", "error"], [f"{one.error:.4g}" for one in rows], worth=30),
-        Column(["beyond", "bound"], [f"{one.beyond:,}" for one in rows], worth=70),
+        Column(["largest error", "in units"], [f"{one.error:.4g}" for one in rows], worth=30),
+        Column(["values", "beyond"], [f"{one.beyond:,}" for one in rows], worth=70),
         Column(["NaN, inf"], [_moved(one.moved) for one in rows], right=False, worth=40),
     ]
     title = f"{printable(str(path), 200)} against {printable(str(original), 200)}"

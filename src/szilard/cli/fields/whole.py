@@ -82,7 +82,7 @@ def _coded(name: str, array: Any, folder: Path, told: Told, workers: int) -> Who
         except (OSError, SzilardError) as error:
             bad.append(f"{file}: {first_line(error)}")
             return 0
-        told.advance(name, values.nbytes, len(data))
+        told.advance(name, values.nbytes, 0)
         return len(data)
 
     places = list(blocks.places(array.shape, array.chunks))
