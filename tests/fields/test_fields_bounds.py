@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import sys
+
 import numpy as np
 import pytest
 
@@ -203,3 +207,11 @@ def test_a_fit_is_given_the_map_of_its_sample(tmp_path):
     written = write(data, tmp_path / "s", {"t": "map:spread"}, effort=0.01)
     assert check(tmp_path / "s", data).ok
     assert written.variables["t"].stated == "map:spread"
+
+
+def test_without_the_extra_there_is_a_sentence_with_the_pip_line(monkeypatch):
+    whole = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "xarray" else whole(name))
+    monkeypatch.delitem(sys.modules, "szilard.fields")
+    with pytest.raises(SzilardError, match=r"needs xarray; install it with: pip install 'szilard\[field\]'"):
+        importlib.import_module("szilard.fields")

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 T = TypeVar("T")
-_MOST_WORKERS = 4
+_MOST_WORKERS = 4  # each takes about 250 MB for chunks of the usual size
 
 
 def lazy(variable: xr.Variable, chunks: Sequence[int]) -> da.Array:
