@@ -66,7 +66,9 @@ def _lazy(variable: xr.Variable, name: str, told: Told) -> xr.Variable:
 
     from szilard.fields import blocks
 
-    dtype = np.dtype(variable.dtype.type)  # in this machine's order of bytes, without saying so: netCDF warns otherwise
+    dtype = np.dtype(
+        variable.dtype.type
+    )  # in this machine's order of bytes, without saying so: netCDF warns otherwise
 
     def decoded(block: np.ndarray) -> np.ndarray:
         told.advance(name, block.nbytes, 0)

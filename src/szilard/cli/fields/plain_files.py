@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,12 @@ def write(dataset: xr.Dataset, out: Path, workers: int | None) -> None:
     from szilard.fields.blocks import workers_of
 
     written, threads = writer_of(out), workers_of(workers)
-    with _replacing(out) as temporary, dask.config.set(scheduler="threads", num_workers=threads):
+    # The pool is shut down before the temporary files are removed, so that no thread writes one afterwards.
+    with (
+        _replacing(out) as temporary,
+        ThreadPoolExecutor(threads) as pool,
+        dask.config.set(scheduler="threads", pool=pool),
+    ):
         try:
             written(dataset, temporary, out, threads)
         except SzilardError:
