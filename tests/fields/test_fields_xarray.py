@@ -200,7 +200,8 @@ def test_a_relative_error_of_zero_is_allowed_nothing():
     )
     assert found[0] == 1
     assert found[1] == np.inf
-    assert found[2] == 0
+    assert found[2] == 2
+    assert found[3] == 0
 
 
 def test_without_a_fit_the_default_weights_serve(tmp_path):

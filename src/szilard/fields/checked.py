@@ -16,6 +16,7 @@ class CheckedVariable:
         values: how many were compared.
         beyond: values that are farther from the original than the bound; 0 if the promise holds.
         largest: the largest error in units of the bound; at most 1 if the promise holds.
+        error: the largest error in the variable's units.
         moved: values that are NaN or infinite in the store or in the original alone, or infinities of the other sign.
     """
 
@@ -24,6 +25,7 @@ class CheckedVariable:
     values: int
     beyond: int
     largest: float
+    error: float
     moved: int
 
     @property

@@ -107,7 +107,7 @@ def _compared(
     stored: xr.Dataset, source: xr.Dataset, name: str, limit: Limit, workers: int
 ) -> CheckedVariable:
     if name not in stored.variables:
-        return CheckedVariable(name, limit.words, 0, 0, 0.0, 0)
+        return CheckedVariable(name, limit.words, 0, 0, 0.0, 0.0, 0)
     ours, theirs = stored.variables[name], source.variables[name]
     if ours.dims != theirs.dims or ours.shape != theirs.shape:
         raise SzilardError(
@@ -117,7 +117,7 @@ def _compared(
 
     def job(
         place: tuple[int, ...], got: np.ndarray, wanted: np.ndarray, laid: Any = None
-    ) -> tuple[int, float, int]:
+    ) -> tuple[int, float, float, int]:
         allowed = None if laid is None else limit.of_block(laid, wanted)
         return compare(got, wanted, limit.bound, allowed)
 
@@ -125,14 +125,14 @@ def _compared(
     laid = limit.laid(theirs, chunks)
     arrays = [blocks.lazy(ours, chunks), blocks.lazy(theirs, chunks)] + ([] if laid is None else [laid])
     found = blocks.each(job, arrays, list(blocks.places(ours.shape, chunks)), workers)
-    beyond, largest, moved = zip(*found, strict=True) if found else ((), (0.0,), ())
-    return CheckedVariable(name, limit.words, ours.size, sum(beyond), max(largest), sum(moved))
+    beyond, largest, errors, moved = zip(*found, strict=True) if found else ((), (0.0,), (0.0,), ())
+    return CheckedVariable(name, limit.words, ours.size, sum(beyond), max(largest), max(errors), sum(moved))
 
 
 def compare(
     got: np.ndarray, wanted: np.ndarray, bound: Bound, allowed: np.ndarray | None = None
-) -> tuple[int, float, int]:
-    """Values beyond the bound, the largest error in units of it, and values that are not finite on one side alone.
+) -> tuple[int, float, float, int]:
+    """Values beyond the bound, the largest error in units of it and as it is, and values not finite on one side alone.
 
     Args:
         got: of the store.
@@ -151,7 +151,8 @@ def compare(
         most = allowed[finite]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         share = np.where(error == 0, 0.0, error / most)
-    return int((~(error <= most)).sum()), float(share.max(initial=0.0)), moved
+    largest, farthest = float(share.max(initial=0.0)), float(error.max(initial=0.0))
+    return int((~(error <= most)).sum()), largest, farthest, moved
 
 
 def _chunks(variable: xr.Variable) -> Sequence[int]:
