@@ -27,6 +27,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _SHARE = pytest.StashKey[set[Path]]()
 _STEPS = {function: function.__kwdefaults__["steps"] for function in (Distil.__init__, imagine)}
 sys.path[:0] = [str(_ROOT / name) for name in ("benchmarks", "release", "tests/support")]
+sys.modules.setdefault("sparse", None)  # type: ignore[arg-type]  # Dask would take the folder tests/sparse for a package
 
 # Before any fixture of a module: signing keys that commands create must not go into the user's configuration.
 _CONFIG = tempfile.TemporaryDirectory(prefix="szilard-config-")

@@ -66,6 +66,8 @@ SECONDS: dict[str, float] = {
     "tests/deploy/test_deploy_draws.py": 2.6,
     "tests/deploy/test_deploy_native.py": 2.9,
     "tests/deploy/test_deploy_onnx.py": 11.8,
+    "tests/fields/test_fields_resume.py": 3.5,
+    "tests/fields/test_fields_xarray.py": 4.1,
     "tests/kernels/test_kernels_conv.py": 6.0,
     "tests/kernels/test_kernels_layout.py": 2.4,
     "tests/kernels/test_kernels_linear.py": 3.9,

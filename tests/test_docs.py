@@ -15,7 +15,10 @@ BLOCKS = [
 
 
 #: Packages of extras that a page may import.
-EXTRAS = {"onnxruntime": ("onnx", "onnxruntime", "onnxscript")}
+EXTRAS = {
+    "onnxruntime": ("onnx", "onnxruntime", "onnxscript"),
+    "szilard.fields": ("xarray", "dask", "zarr", "numcodecs"),
+}
 
 
 @pytest.mark.parametrize("block", BLOCKS)

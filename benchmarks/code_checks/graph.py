@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("run",),
     ("model", "report"),
-    ("adapt", "compression", "training"),
+    ("adapt", "compression", "fields", "training"),
     ("cli",),
 )
 FREE = frozenset({"__main__", "_moved"})  # these start the command and forward old names

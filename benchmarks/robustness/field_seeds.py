@@ -142,6 +142,8 @@ def seeds() -> tuple[Draft, ...]:
     add(wave(3, 10, 12), Bound(0.05), bounds=wide)
     add(wave(18, 18), Bound(0.05), OUTSIDE, within=False)
     add(wave(16, 17), Bound(0.05), unchanged(1))
+    add(wave(3, 16, 20), Bound(0.05), noise=2.0)
+    add(wave(2, 3, 9, 16), Bound(0.02), unchanged(), periodic=True, noise=0.7)
     return tuple(found)
 
 
@@ -152,6 +154,7 @@ def forced(array: np.ndarray, bound: Bound, network: Network | Weights, **given:
         stream.layout_of(array, bool(given.get("periodic")), bool(given.get("raster"))),
         bool(given.get("within", True)),
         None if "bounds" not in given else stream.checked_bounds(given["bounds"], array, bound),  # type: ignore[arg-type]
+        float(given.get("noise", 0.0)),  # type: ignore[arg-type]
     )  # fmt: skip
     assert found is not None
     return found

@@ -13,7 +13,7 @@ from field_inputs import coded_network, network, smooth
 from hypothesis import given
 from hypothesis import strategies as st
 
-from szilard.codec import Bound, FieldCodec, bins, head, marks, opening, slices, stream
+from szilard.codec import Bound, FieldCodec, bins, head, marks, opening, slices, stream, weights
 from szilard.codec.features import bit_length, log2
 from szilard.codec.grid import levels_for, passes
 from szilard.codec.lattice import exp2
@@ -123,15 +123,23 @@ def test_an_untrained_network_and_a_fitted_one_keep_the_bound():
     assert np.abs(codec.decode(data).astype(float) - array).max() <= 0.05
     assert same(opening.decode(data), codec.decode(data))
     assert len(data) < array.nbytes / 8
-    other = smooth(2, 64, 96, seed=5)
-    outside = FieldCodec(bound, weights=codec.weights, within=False)
-    alone = outside.encode(other)
-    assert len(alone) < len(FieldCodec(bound, weights=codec.weights).encode(other))
-    assert np.abs(outside.decode(alone).astype(float) - other).max() <= 0.05
-    with pytest.raises(SzilardError, match="weights that are not in its stream"):
-        opening.decode(alone)
     again = FieldCodec.fit(array, bound, within=True, effort=0.05)
     assert again.encode(array) == data
+
+
+def test_weights_outside_a_stream_are_needed_to_open_it():
+    array, bound = smooth(2, 64, 96), Bound(0.05)
+    within, outside = (
+        FieldCodec(bound, weights=coded_network(1, size=0.05), within=one) for one in (True, False)
+    )
+    data = outside.encode(array)
+    assert len(data) < len(within.encode(array)) - 100
+    assert np.abs(outside.decode(data).astype(float) - array).max() <= 0.05
+    with pytest.raises(SzilardError, match="weights that are not in its stream"):
+        opening.decode(data)
+    default = FieldCodec(bound, weights=weights.unchanged(), within=False).encode(array)
+    assert np.abs(opening.decode(default).astype(float) - array).max() <= 0.05
+    assert opening.sizes(default)["weights"] < 8
 
 
 def test_slices_are_predicted_along_the_axes_that_change_least():

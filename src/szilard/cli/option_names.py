@@ -65,6 +65,25 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         (r"(?<![-\w])split (\d+) is for\b", r"--split \1 is for"),
         (r"(?<![-\w])confidence (?=must be)", "--confidence "),
         (r"(?<![-\w])lam\b(?! ?\()", "--lam"),
+        # Fields.
+        (
+            r"\bresume it with the same, or overwrite it to start anew",
+            "give the same, or add --overwrite to start anew",
+        ),
+        (
+            r"\bresume it, or overwrite it to start anew",
+            "add --resume to continue it, or --overwrite to start anew",
+        ),
+        (r"\boverwrite the unfinished store to start anew", "add --overwrite to start anew"),
+        (r"; name another folder, or overwrite it\b", "; name another folder, or add --overwrite"),
+        (
+            r"\ba write either resumes an earlier one or overwrites it\b",
+            "give one of --resume and --overwrite",
+        ),
+        (r"\bopen the file with decode_cf=True, or delete", "delete"),
+        (r" \((?:dataset\.rename|reindex_like)\)", ""),
+        (r"(?<![-\w])(effort|workers) (?=must be\b)", r"--\1 "),
+        (r"^chunks name\b", "--chunks names"),
         (rf"(?<![-\w])({'|'.join(_OPTIONS)})\b", r"--\1"),
     )
 ]

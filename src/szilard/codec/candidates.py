@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from szilard.codec import bound_map, marks, slices, stream, weights
+from szilard.codec import base, base_search, bound_map, marks, slices, stream, weights
 from szilard.codec.fineness import Fineness
-from szilard.codec.lattice import Bound
+from szilard.codec.lattice import UNITS, Bound
 from szilard.codec.network import Network
 from szilard.codec.raster import PLANE
 from szilard.codec.weights import Weights
-from szilard.coding import shapes
+from szilard.coding import LARGEST, Encoder, shapes
 
 if TYPE_CHECKING:
     from szilard.codec import fitting
@@ -24,6 +24,7 @@ _STAGES = ((400, 1.0), (300, 0.5), (300, 0.3))  # steps and speed of the fit; af
 _SHORT = 30_000, 200  # values and steps of the fits that choose an order and a distribution
 _FEWEST = 40  # steps of these
 _LEAST = 5_000  # values of a sample
+_NEAR = 1.15  # of the bits after a short fit, up to which another way is fitted, too
 _LARGE = 25  # bits of a stream for each bit of weights from which on more units are tried
 _SMALL = 2_000  # values of an array below which no fit pays
 _MOST_FITTED = 2_000_000  # values of a sample that are coded after each stage
@@ -37,11 +38,13 @@ class Candidate:
         bits: of the data and of the weights.
         weights: of the network.
         raster: the order of the values for which they were fitted.
+        noise: deviation that the base leaves, in bounds; 0: there is none.
     """
 
     bits: float
     weights: Weights
     raster: bool
+    noise: float
 
 
 def best(
@@ -60,13 +63,21 @@ def best(
     found = [fit.default()]
     if array.size < _SMALL:
         return found[0]
-    first = fit.first()
-    sheet = _Fit.of(array, bound, bounds, periodic, True, seed, effort)
-    if sheet is not None:
-        other = sheet.first()
-        if other[0] < first[0]:
-            fit, first = sheet, other
-    found += fit.fitted(first[1])
+    based = fit.with_base()
+    if based is not None:
+        found.append(based.default())
+    if not effort:
+        return min(found, key=lambda one: one.bits)
+    others = based, _Fit.of(array, bound, bounds, periodic, True, seed, effort)
+    fits = [fit, *(other for other in others if other is not None)]
+    firsts = [one.first() for one in fits]
+    least = int(np.argmin([bits for bits, _ in firsts]))
+    found += fits[least].fitted(firsts[least][1])
+    found += [
+        one.from_default(shape)
+        for number, (one, (bits, shape)) in enumerate(zip(fits, firsts, strict=True))
+        if number != least and not one.layout.raster and bits < _NEAR * firsts[least][0]
+    ]
     return min(found, key=lambda one: one.bits)
 
 
@@ -80,6 +91,8 @@ class _Fit:
     fine: Fineness | None
     seed: int
     effort: float
+    noise: float = 0.0
+    base_bits: float = 0.0
 
     @classmethod
     def of(
@@ -100,6 +113,20 @@ class _Fit:
             fine = Fineness(wide, bound_map.steps())
         coded = marked.coded.reshape(points.shape)
         return cls(layout.along(points), points, coded, fine, seed, effort)
+
+    def with_base(self) -> _Fit | None:
+        """What is left of the field after its base; None if a base does not pay."""
+        network = weights.default().network
+        noise = base_search.search(
+            self.points, self.layout, self.coded, lambda rest: self._of(rest)._coded(network)[1]
+        )
+        data, low = base.found(self.points, self.layout, self.coded, noise * UNITS)
+        if data is None:
+            return None
+        return replace(self._of(self.points - low), noise=noise, base_bits=8.0 * len(data))
+
+    def _of(self, points: np.ndarray) -> _Fit:
+        return replace(self, points=points, layout=self.layout.along(points))
 
     def default(self) -> Candidate:
         """The weights that are shipped."""
@@ -123,7 +150,8 @@ class _Fit:
     def fitted(self, shape: int) -> Iterator[Candidate]:
         """Weights fitted from the default ones and from none; for a raster with more units as long as they pay."""
         if not self.layout.raster:
-            yield from (self._fitted(hidden, shape) for hidden in (0, HIDDEN[0]))
+            yield self.from_default(shape)
+            yield self._fitted(HIDDEN[0], shape)
             return
         before: Candidate | None = None
         for hidden in HIDDEN:
@@ -134,6 +162,10 @@ class _Fit:
             before = candidate
             if candidate.bits < _LARGE * 8 * len(candidate.weights.encode(self.layout.levels_used)):
                 break
+
+    def from_default(self, shape: int) -> Candidate:
+        """Weights fitted from the default ones."""
+        return self._fitted(0, shape)
 
     def _fitted(self, hidden: int, shape: int) -> Candidate:
         """Fit a network of so many units, or of 0: the default one, and round it."""
@@ -172,13 +204,15 @@ class _Fit:
 
     def _candidate(self, given: Weights) -> Candidate:
         bits = self._coded(given.network)[1] + 8 * len(given.encode(self.layout.levels_used))
-        return Candidate(bits, given, self.layout.raster)
+        return Candidate(bits, given, self.layout.raster, self.noise)
 
     def _steps(self, usual: int) -> int:
         return max(1, round(self.effort * usual))
 
     def _coded(self, network: Network) -> tuple[np.ndarray, float]:
-        """What a decoder would have, and the bits of all bins."""
+        """What a decoder would have, and the bits of the base, of the coarse grids and of all bins."""
         points = self.points.copy()
-        _, bins, scales = slices.encode(self.layout, network, points, self.coded, self.fine)
-        return points, float(shapes.bits(bins, scales, network.shape).sum())
+        first, bins, scales = slices.encode(self.layout, network, points, self.coded, self.fine)
+        rises = np.clip(np.diff(first.reshape(self.layout.count, -1), axis=1, prepend=0), -LARGEST, LARGEST)
+        bits = self.base_bits + Encoder().rate(rises.astype(np.int32))
+        return points, bits + float(shapes.bits(bins, scales, network.shape).sum())

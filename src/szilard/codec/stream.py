@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from szilard.codec import bins, bound_map, head, marks, patches, slices
+from szilard.codec import base, bins, bound_map, head, marks, patches, slices
 from szilard.codec.fineness import Fineness
 from szilard.codec.grid import levels_for
-from szilard.codec.head import MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
-from szilard.codec.lattice import Bound
+from szilard.codec.head import BASE, MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
+from szilard.codec.lattice import UNITS, Bound
 from szilard.codec.slices import Layout
 from szilard.codec.weights import Weights, digest
 from szilard.coding import Encoder
@@ -21,7 +21,7 @@ from szilard.errors import SzilardError
 
 def encode(
     array: np.ndarray, bound: Bound, weights: Weights | None, *, periodic: bool = False,
-    raster: bool = False, within: bool = True, bounds: np.ndarray | None = None,
+    raster: bool = False, within: bool = True, bounds: np.ndarray | None = None, noise: float = 0.0,
 ) -> bytes:  # fmt: skip
     """Code an array with a network.
 
@@ -33,6 +33,7 @@ def encode(
         raster: code from the first row to the last.
         within: whether the weights are in the stream.
         bounds: of each value instead of ``bound``, which none of them is below; of the array's shape.
+        noise: deviation that a base leaves, in bounds; 0: no base.
 
     Raises:
         SzilardError: the array or the bounds cannot be coded.
@@ -43,7 +44,7 @@ def encode(
     if weights is None or not array.size:
         return stored
     layout = layout_of(array, periodic, raster)
-    found = _coded(array, bound, weights, layout, within, allowed)
+    found = _coded(array, bound, weights, layout, within, allowed, noise)
     return stored if found is None or len(found) >= len(stored) else found
 
 
@@ -86,20 +87,24 @@ def checked_bounds(bounds: np.ndarray, array: np.ndarray, least: Bound) -> np.nd
 
 def _coded(
     array: np.ndarray, bound: Bound, weights: Weights, layout: Layout, within: bool,
-    allowed: np.ndarray | None,
+    allowed: np.ndarray | None, noise: float,
 ) -> bytes | None:  # fmt: skip
+    within = within or weights.are_default  # which take fewer bytes than their digest
     marked = marks.marks_of(array, bound)
     points = None if marked is None else marks.points_of(array, bound, marked, layout)
     if marked is None or points is None:
         return None
-    layout = layout.along(points)
     coded = marked.coded.reshape(points.shape)
+    smooth, low = base.found(points, layout, coded, noise * UNITS)
+    points -= low
+    layout = layout.along(points)
     fine, mapped = None, None
     if allowed is not None:
         wide = bound_map.exponents(allowed, bound.size).reshape(points.shape)
         mapped, wide = bound_map.encode(wide, coded, layout)
         fine = Fineness(wide, bound_map.steps())
     first, found, scales = slices.encode(layout, weights.network, points, coded, fine)
+    points += low
     side = Encoder()
     any_marks = bool(marked.levels.any())
     if any_marks:
@@ -118,11 +123,11 @@ def _coded(
     corrected = patches.find(array.reshape(-1), decoded, bound, marked, allowed)
     if corrected is None:
         return None
-    sections += [corrected] if mapped is None else [corrected, mapped]
+    sections += [corrected, *(part for part in (mapped, smooth) if part is not None)]
     flags = (
         PERIODIC * layout.periodic | RELATIVE * bound.relative | MARKED * any_marks | OUTSIDE * (not within)
     )
-    flags |= RASTER * layout.raster | MAPPED * (mapped is not None)
+    flags |= RASTER * layout.raster | MAPPED * (mapped is not None) | BASE * (smooth is not None)
     check = zlib.crc32(np.ascontiguousarray(points, "<i8").data)
     start = head.write(array, head.CODED) + bytes([flags, layout.levels, head.axes_byte(layout.axes)])
     whole = start + np.array([bound.size], "<f8").tobytes() + check.to_bytes(4, "little")

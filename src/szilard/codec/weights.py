@@ -38,6 +38,11 @@ class Weights:
     steps: dict[str, int]
     changed: bool = False
 
+    @property
+    def are_default(self) -> bool:
+        """Whether all parts are those of the default weights."""
+        return all(step == SAME for step in self.steps.values())
+
     def encode(self, levels: int) -> bytes:
         """As bytes, with the linear parts of ``levels`` halvings."""
         coder = Encoder()

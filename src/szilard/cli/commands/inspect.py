@@ -18,13 +18,14 @@ EXAMPLES = (
     "szilard inspect net.szd",
     "szilard inspect net.szd --tensors --json",
     "szilard inspect checkpoint.pt",
+    "szilard inspect era5.zarr",
 )
 
 Weights = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="A .szd file, a PyTorch checkpoint, a .safetensors file or a TorchScript archive.",
+        help="A .szd file, a PyTorch checkpoint, a .safetensors file, a TorchScript archive, or a store of fields.",
     ),
 ]
 Tensors = Annotated[
@@ -44,12 +45,16 @@ _CONTENTS = {
 
 
 def inspect(path: Weights, tensors: Tensors = False, json: o.Json = False, wide: o.Wide = False) -> None:
-    """Show what a .szd file contains and where its bytes are; or list the tensors of another file.
+    """Show what a .szd file or a store of fields contains and where its bytes are; or list the tensors of another file.
 
-    The network is not needed, and no code in the file is run.
+    The network is not needed, and no code in the file is run. Of a store of szilard encode, no chunk is decoded.
     """
+    from szilard.cli.fields.opening import is_store
     from szilard.cli.szd_summary import is_szd
 
+    if is_store(path):
+        _store(path, as_json=json, wide=wide)
+        return
     if not is_szd(path):
         from szilard.cli.external.listing import print_tensors
         from szilard.model import formats
@@ -64,6 +69,18 @@ def inspect(path: Weights, tensors: Tensors = False, json: o.Json = False, wide:
         output.as_json({"path": str(path), **found.to_dict()})
     else:
         _print(path, found, wide)
+
+
+def _store(path: Path, *, as_json: bool, wide: bool) -> None:
+    from szilard.cli import output
+    from szilard.cli.fields import inspected_table
+    from szilard.fields import inspect as inspected
+
+    found = inspected(path)
+    if as_json:
+        output.as_json(inspected_table.as_json(found))
+    else:
+        inspected_table.show_inspected(found, wide=wide)
 
 
 def _ledger(path: Path, tensors: bool) -> Ledger:

@@ -15,9 +15,16 @@ if TYPE_CHECKING:
     from szilard.file.compare import Difference
 
 GROUP = "Look"
-EXAMPLES = ("szilard verify net.szd", "szilard verify net.szd --against runs/digits/ssvi/network.pt")
+EXAMPLES = (
+    "szilard verify net.szd",
+    "szilard verify net.szd --against runs/digits/ssvi/network.pt",
+    "szilard verify era5.zarr --original era5.nc",
+)
 
-SzdFile = Annotated[Path, typer.Argument(metavar="FILE.szd", help="A compressed network.")]
+Checkable = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="A compressed network, FILE.szd, or a store of szilard encode."),
+]
 Against = Annotated[
     Path | None,
     typer.Option(
@@ -25,12 +32,38 @@ Against = Annotated[
         help="Compare with another .szd file, a network.pt, a checkpoint or a .safetensors file.",
     ),
 ]
+Original = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="What a store was made of: compare every value with its bound. The exit code is 1 if one is beyond.",
+    ),
+]
 
 
 def verify(
-    path: SzdFile, against: Against = None, key: n.Key = None, json: o.Json = False, wide: o.Wide = False
+    path: Checkable,
+    against: Against = None,
+    key: n.Key = None,
+    original: Original = None,
+    json: o.Json = False,
+    wide: o.Wide = False,
 ) -> None:
-    """Check that a .szd file is complete and decodes to the tensors that were written."""
+    """Check that a .szd file is complete and decodes to the tensors that were written; or a store of fields.
+
+    Every chunk of a store is decoded and its checksums are compared; with --original, every value is compared with the
+    one that it was made of.
+    """
+    from szilard.cli.fields.opening import is_store
+    from szilard.errors import SzilardError
+
+    if is_store(path):
+        if against is not None or key is not None:
+            raise SzilardError(f"{path} is a store of fields; compare it with --original FILE")
+        _store(path, original, as_json=json, wide=wide)
+        return
+    if original is not None:
+        raise SzilardError(f"{path} is not a store of fields; compare a .szd file with --against FILE")
     from szilard import file
     from szilard.cli import output, szd_summary
     from szilard.cli.table import say_wrapped
@@ -47,6 +80,37 @@ def verify(
     say_wrapped(f"{printable(str(path))} is complete: {szd_summary.one_line(found)}; content {found.content}")
     if against is not None:
         _print(against, differences, wide)
+
+
+def _store(path: Path, original: Path | None, *, as_json: bool, wide: bool) -> None:
+    from szilard.cli import output
+    from szilard.cli.fields import checked_table, opening, progress_bar, whole
+
+    if original is None:
+        with opening.opened(path), progress_bar.shown(quiet=as_json) as told:
+            every = whole.check_whole(path, told)
+        if as_json:
+            output.as_json(checked_table.whole_as_json(path, every))
+        else:
+            checked_table.show_whole(path, every, wide=wide)
+        return
+    from szilard.errors import SzilardError, printable
+    from szilard.fields import check
+
+    with opening.opened(path) as stored, opening.opened(original) as source:
+        absent = [name for name in opening.bounded(stored) if name not in source.variables]
+        if absent:
+            raise SzilardError(
+                f"{original} has no variable {printable(absent[0])}, which {path} holds with a bound; name the file "
+                "that it was made of"
+            )
+        found = check(stored, source)
+    if as_json:
+        output.as_json(checked_table.as_json(path, original, found))
+    else:
+        checked_table.show_checked(path, original, found, wide=wide)
+    if not found.ok:
+        raise typer.Exit(1)
 
 
 def _compare(path: Path, against: Path, key: str | None) -> list[Difference]:

@@ -1,0 +1,1 @@
+"""What the commands for fields share: files that are read and written, progress and tables."""
