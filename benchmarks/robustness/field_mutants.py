@@ -21,7 +21,7 @@ from szilard.codec.fineness import Fineness
 from szilard.codec.grid import MOST_LEVELS
 from szilard.codec.lattice import FARTHEST
 from szilard.codec.network import MOST_BIAS, Network
-from szilard.coding import Decoder, Encoder
+from szilard.coding import Decoder, Encoder, Model
 from szilard.coding.leb128 import encoded as varint
 from szilard.coding.leb128 import zigzag
 from szilard.errors import SzilardError
@@ -147,6 +147,28 @@ def chosen(draft: Draft, rng: random.Random) -> Draft:
     return replace(changed, coded=bytes([draft.coded[0] | head.MAPPED]) + draft.coded[1:])
 
 
+def with_base(draft: Draft, rng: random.Random) -> Draft:
+    """The draft with waves of our choice."""
+    if draft.mode != head.CODED or len(draft.coded) < 15:
+        return section(draft, rng)
+    shape = draft.dims if len(draft.dims) > 1 else (1, *draft.dims)
+    counts = [rng.choice((0, 1, 2, length, min(length, 256), length + 1)) for length in shape]
+    counts = (
+        [min(count, 1 << 12) for count in counts]
+        if rng.random() < 0.3
+        else [max(1, min(n, 3)) for n in counts]
+    )
+    kept, slices = min(counts[-1] * counts[-2], 3000), math.prod(counts[:-2])
+    size, r = rng.choice((1, 1000, LARGEST)), np.random.default_rng(rng.getrandbits(32))
+    coder = Encoder()
+    coder.levels(r.integers(-size, size + 1, (kept, min(slices, 20))).astype(np.int32), Model.HISTORY)
+    step, offset = rng.choice((0, 1, 100, 1 << 30, 1 << 31)), rng.choice((0, 1 << 20, -(1 << 45), 1 << 46))
+    data = varint(step) + zigzag(offset) + b"".join(map(varint, (*counts, kept))) + coder.finish()
+    flags = draft.coded[0]
+    parts = draft.parts[: 7 + bool(flags & head.MAPPED)]
+    return replace(draft, parts=(*parts, data), coded=bytes([flags | head.BASE]) + draft.coded[1:])
+
+
 def network(rng: random.Random) -> weights.Weights:
     """Weights at their limits, with steps to which they are rounded."""
     how = rng.randrange(4)
@@ -218,4 +240,4 @@ def bins_of(
     return np.concatenate(values), np.concatenate(scales)
 
 
-CHANGES = (dims, start, length, section, chosen)
+CHANGES = (dims, start, length, section, chosen, with_base)

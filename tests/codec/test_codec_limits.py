@@ -12,7 +12,19 @@ from field_inputs import coded_network, network, smooth
 from hypothesis import given
 from hypothesis import strategies as st
 
-from szilard.codec import Bound, FieldCodec, bins, bound_map, head, lattice, opening, slices, stream
+from szilard.codec import (
+    Bound,
+    FieldCodec,
+    base,
+    bins,
+    bound_map,
+    cosines,
+    head,
+    lattice,
+    opening,
+    slices,
+    stream,
+)
 from szilard.codec.features import INPUTS, LINEAR
 from szilard.codec.fineness import Fineness
 from szilard.codec.grid import MOST_LEVELS, levels_for
@@ -228,6 +240,15 @@ def test_passes_of_a_single_large_slice_are_not_held_at_once(raster):
     assert seen + layout.coarse().size == 1040 * 1024
     assert peak < 60 * 1040 * 1024
     assert left < 1 << 20
+
+
+def test_the_waves_of_a_long_axis_take_a_limited_memory():
+    for length in (1, 100, 8192, 1 << 16, cosines.MOST_LENGTH):
+        assert length * cosines.most_waves(length) <= max(1 << 21, length)
+    layout = slices.Layout((cosines.MOST_LENGTH,), 5, False)
+    data = varint(1) + zigzag(0) + varint(1) + varint(256) + varint(1) + bytes(8)
+    with pytest.raises(CodingError, match="too large"):
+        base.synthesise(data, layout)
 
 
 def test_the_unit_of_a_relative_bound_is_rounded_correctly():

@@ -109,7 +109,7 @@ def fit(points: np.ndarray, layout: Layout, coded: np.ndarray | None = None) -> 
     offset = float(values.mean())
     found = (values - offset).reshape(shape)
     for axis, length in enumerate(shape):
-        waves = _waves(layout, axis, min(length, cosines.MOST_WAVES))
+        waves = _waves(layout, axis, cosines.most_waves(length))
         norm = np.sqrt((1 + waves.doubled) / length) * 2.0**-cosines.SHIFT
         found = np.moveaxis(np.tensordot(waves.values * norm[:, None], found, (1, axis)), 0, axis)
     features, groups = _features(layout, found.shape)
@@ -139,7 +139,7 @@ def synthesise(data: bytes, layout: Layout) -> np.ndarray:
         raise CodingError("a field this long cannot have a base; the file is damaged")
     cursor = Cursor(data, "the base of the field")
     step, offset = cursor.varint(_MOST_STEP), cursor.zigzag(_MOST_OFFSET)
-    counts = [cursor.varint(min(length, cosines.MOST_WAVES)) for length in shape]
+    counts = [cursor.varint(cosines.most_waves(length)) for length in shape]
     kept = cursor.varint(counts[-1] * counts[-2])
     if not (step and kept and min(counts)):
         raise CodingError("the base of the field is damaged")

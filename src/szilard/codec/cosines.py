@@ -10,6 +10,7 @@ import numpy as np
 SHIFT = 16  #: entries of a basis are in 2^-SHIFT
 MOST_WAVES = 256  #: along one axis
 MOST_LENGTH = 1 << 20  #: of an axis
+_MOST_ENTRIES = 1 << 21  # of the waves of an axis, 16 MiB
 _FINE = 30  # fraction bits of the series
 _SERIES = (1, 2, 24, 720, 40320, 3628800, 479001600)  # (2 n)!
 _HALF_PI = 7074237752028440  # pi / 2 in 2^-52
@@ -30,13 +31,18 @@ class Waves:
     doubled: np.ndarray
 
 
+def most_waves(length: int) -> int:
+    """The most waves of an axis: ``MOST_WAVES``, of a long one as many as have ``_MOST_ENTRIES`` values."""
+    return min(length, MOST_WAVES, max(1, _MOST_ENTRIES // length))
+
+
 @functools.lru_cache(maxsize=16)
 def waves(length: int, count: int, around: bool) -> Waves:
     """The first ``count`` waves of an axis.
 
     Args:
         length: of the axis, at most ``MOST_LENGTH``.
-        count: of waves, at most ``length`` and ``MOST_WAVES``.
+        count: of waves, at most :func:`most_waves`.
         around: Fourier series (constant, cosine, sine, cosine of two cycles, ...); otherwise the cosines of the DCT-II.
     """
     wave, place = np.arange(count, dtype=np.int64)[:, None], np.arange(length, dtype=np.int64)
