@@ -259,3 +259,11 @@ def test_the_unit_of_a_relative_bound_is_rounded_correctly():
     assert lattice._log2_above_one(0.25) == 0.32192809488736235
     assert lattice._log2_above_one(1e-30) == pytest.approx(1e-30 / math.log(2), rel=1e-9)
     assert lattice._log2_above_one(1e-300) == 0
+
+
+def test_waves_are_computed_a_few_at_a_time():
+    tracemalloc.start()
+    found = cosines.waves(1 << 19, 2, False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * found.values.nbytes

@@ -11,6 +11,7 @@ SHIFT = 16  #: entries of a basis are in 2^-SHIFT
 MOST_WAVES = 256  #: along one axis
 MOST_LENGTH = 1 << 20  #: of an axis
 _MOST_ENTRIES = 1 << 21  # of the waves of an axis, 16 MiB
+_TOGETHER = 1 << 17  # entries that are computed at once
 _FINE = 30  # fraction bits of the series
 _SERIES = (1, 2, 24, 720, 40320, 3628800, 479001600)  # (2 n)!
 _HALF_PI = 7074237752028440  # pi / 2 in 2^-52
@@ -45,16 +46,19 @@ def waves(length: int, count: int, around: bool) -> Waves:
         count: of waves, at most :func:`most_waves`.
         around: Fourier series (constant, cosine, sine, cosine of two cycles, ...); otherwise the cosines of the DCT-II.
     """
-    wave, place = np.arange(count, dtype=np.int64)[:, None], np.arange(length, dtype=np.int64)
+    wave = np.arange(count, dtype=np.int64)
     if around:
-        half_cycles = (wave[:, 0] + 1) // 2 * 2
-        turns = 4 * (half_cycles[:, None] // 2) * place - np.where((wave > 0) & (wave % 2 == 0), length, 0)
-        single = (wave[:, 0] == 0) | (half_cycles == length)
+        half_cycles = (wave + 1) // 2 * 2
+        shift = np.where((wave > 0) & (wave % 2 == 0), length, 0)
+        single = (wave == 0) | (half_cycles == length)
     else:
-        half_cycles = wave[:, 0]
-        turns = wave * (2 * place + 1)
-        single = half_cycles == 0
-    values = cosine(turns % (4 * length), length).astype(np.float64)
+        half_cycles, shift, single = wave, -wave, wave == 0
+    values = np.empty((count, length))
+    together = max(1, _TOGETHER // count)
+    for start in range(0, length, together):
+        place = np.arange(start, min(start + together, length), dtype=np.int64)
+        turns = 2 * half_cycles[:, None] * place - shift[:, None]
+        values[:, start : start + together] = cosine(turns % (4 * length), length)
     values.flags.writeable = False
     return Waves(values, half_cycles, (~single).astype(np.int64))
 
