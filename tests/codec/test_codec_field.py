@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from field_inputs import STEPS, network, smooth
+from field_inputs import coded_network, network, smooth
 from hypothesis import given
 from hypothesis import strategies as st
 
-from szilard.codec import Bound, FieldCodec, bins, head, marks, opening, slices, stream
+from szilard.codec import Bound, FieldCodec, bins, head, marks, opening, slices, stream, weights
 from szilard.codec.features import bit_length, log2
 from szilard.codec.grid import levels_for, passes
 from szilard.codec.lattice import exp2
@@ -95,7 +95,7 @@ def arrays(draw):
 def test_no_value_is_beyond_its_bound(array, size, relative, periodic):
     bound = Bound(10.0 ** min(size, -1) if relative else 10.0**size, relative)
     with np.errstate(over="ignore"):
-        data = stream.encode(array, bound, network(), STEPS, periodic=periodic)
+        data = stream.encode(array, bound, coded_network(), periodic=periodic)
     found = opening.decode(data)
     finite = np.isfinite(array)
     assert found.dtype == array.dtype
@@ -109,10 +109,10 @@ def test_no_value_is_beyond_its_bound(array, size, relative, periodic):
 
 def test_streams_are_the_same_with_and_without_kernels(monkeypatch):
     array, bound = smooth(3, 40, 70), Bound(0.05)
-    data = stream.encode(array, bound, network(), STEPS)
+    data = stream.encode(array, bound, coded_network())
     decoded = opening.decode(data)
     monkeypatch.setattr(native, "available", lambda: False)
-    assert stream.encode(array, bound, network(), STEPS) == data
+    assert stream.encode(array, bound, coded_network()) == data
     assert same(opening.decode(data), decoded)
 
 
@@ -123,15 +123,23 @@ def test_an_untrained_network_and_a_fitted_one_keep_the_bound():
     assert np.abs(codec.decode(data).astype(float) - array).max() <= 0.05
     assert same(opening.decode(data), codec.decode(data))
     assert len(data) < array.nbytes / 8
-    other = smooth(2, 64, 96, seed=5)
-    outside = FieldCodec(bound, network=codec.network, steps=codec.steps, within=False)
-    alone = outside.encode(other)
-    assert len(alone) < len(FieldCodec(bound, network=codec.network, steps=codec.steps).encode(other))
-    assert np.abs(outside.decode(alone).astype(float) - other).max() <= 0.05
-    with pytest.raises(SzilardError, match="weights that are not in its stream"):
-        opening.decode(alone)
     again = FieldCodec.fit(array, bound, within=True, effort=0.05)
     assert again.encode(array) == data
+
+
+def test_weights_outside_a_stream_are_needed_to_open_it():
+    array, bound = smooth(2, 64, 96), Bound(0.05)
+    within, outside = (
+        FieldCodec(bound, weights=coded_network(1, size=0.05), within=one) for one in (True, False)
+    )
+    data = outside.encode(array)
+    assert len(data) < len(within.encode(array)) - 100
+    assert np.abs(outside.decode(data).astype(float) - array).max() <= 0.05
+    with pytest.raises(SzilardError, match="weights that are not in its stream"):
+        opening.decode(data)
+    default = FieldCodec(bound, weights=weights.unchanged(), within=False).encode(array)
+    assert np.abs(opening.decode(default).astype(float) - array).max() <= 0.05
+    assert opening.sizes(default)["weights"] < 8
 
 
 def test_slices_are_predicted_along_the_axes_that_change_least():
@@ -158,7 +166,7 @@ def test_actual_bytes_are_the_code_length():
 
 
 def test_decoding_needs_no_torch():
-    data = stream.encode(smooth(30, 40), Bound(0.05), network(), STEPS)
+    data = stream.encode(smooth(30, 40), Bound(0.05), coded_network())
     code = (
         "import sys; from szilard.codec import opening\n"
         "found = opening.decode(bytes.fromhex(sys.stdin.read()))\n"
@@ -180,7 +188,7 @@ def test_known_bytes_decode_to_known_values():
 def test_damage_is_an_error_of_ours():
     array = smooth(24, 33)
     array[3, 4] = np.nan
-    good = stream.encode(array, Bound(0.05), network(4), STEPS)
+    good = stream.encode(array, Bound(0.05), coded_network(4))
     r = np.random.default_rng(0)
     for _ in range(400):
         bad = bytearray(good)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from field_inputs import STEPS, network, smooth
+from field_inputs import coded_network, smooth
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import lfilter
@@ -31,18 +31,18 @@ def test_rasters_visit_every_value_once_and_use_known_ones(shape):
 @pytest.mark.skipif(not native.available(), reason="there are no C++ kernels")
 def test_rasters_are_the_same_with_and_without_kernels(monkeypatch):
     array, bound = smooth(2, 40, 70), Bound(0.05)
-    data = stream.encode(array, bound, network(), STEPS, raster=True)
+    data = stream.encode(array, bound, coded_network(), raster=True)
     decoded = opening.decode(data)
     assert opening.order(data) == "raster"
     assert np.abs(decoded.astype(float) - array).max() <= 0.05
     monkeypatch.setattr(native, "available", lambda: False)
-    assert stream.encode(array, bound, network(), STEPS, raster=True) == data
+    assert stream.encode(array, bound, coded_network(), raster=True) == data
     assert opening.decode(data).tobytes() == decoded.tobytes()
 
 
 def test_narrow_arrays_are_not_coded_as_rasters():
     for array in (smooth(5000), smooth(5, 900), smooth(900, 9)):
-        data = stream.encode(array, Bound(0.05), network(), STEPS, raster=True)
+        data = stream.encode(array, Bound(0.05), coded_network(), raster=True)
         assert opening.order(data) != "raster"
 
 
@@ -76,7 +76,7 @@ def test_values_keep_their_own_bounds(ndim, seed, kind):
     }[kind]
     bounds = 0.01 * 2.0**exponent
     bound = Bound(float(bounds.min()))
-    data = stream.encode(array, bound, network(seed=seed % 5), STEPS, raster=bool(seed % 2), bounds=bounds)
+    data = stream.encode(array, bound, coded_network(seed=seed % 5), raster=bool(seed % 2), bounds=bounds)
     found = opening.decode(data)
     finite = np.isfinite(array)
     assert (np.abs(found.astype(float) - array) <= bounds)[finite].all()

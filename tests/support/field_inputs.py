@@ -12,6 +12,11 @@ from szilard.codec.network import Network
 STEPS = dict.fromkeys(weights.PARTS, 0)
 
 
+def coded_network(*args, **named):
+    """Weights of a network that are coded as they are."""
+    return weights.Weights(network(*args, **named), STEPS)
+
+
 def network(hidden=6, seed=0, size=1.0):
     r = np.random.default_rng(seed)
 

@@ -21,8 +21,8 @@ def codec(bound=0.05, relative=False, periodic=False, hidden=3):
         zeros(MOST_LEVELS, 3, LINEAR), zeros(hidden, INPUTS), zeros(hidden, hidden), zeros(2, hidden),
         zeros(2 * hidden + 2),
     )  # fmt: skip
-    steps = dict.fromkeys(weights.PARTS, 0)
-    return FieldCodec(Bound(bound, relative), periodic, network=network, steps=steps, within=False)
+    given = weights.Weights(network, dict.fromkeys(weights.PARTS, 0))
+    return FieldCodec(Bound(bound, relative), periodic, weights=given, within=False)
 
 
 def smooth(*shape, seed=0, dtype=np.float32):

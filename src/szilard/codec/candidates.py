@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from szilard.codec import bound_map, marks, slices, stream, weights
-from szilard.codec.lattice import Bound
+from szilard.codec import base, base_search, bound_map, marks, slices, stream, weights
+from szilard.codec.lattice import UNITS, Bound
 from szilard.codec.network import Network
 from szilard.codec.raster import PLANE
-from szilard.coding import shapes
+from szilard.codec.weights import Weights
+from szilard.coding import LARGEST, Encoder, shapes
+
+if TYPE_CHECKING:
+    from szilard.codec import fitting
 
 HIDDEN = (8, 16, 24)  #: units of a hidden layer that are tried
 _STAGES = ((400, 1.0), (300, 0.5), (300, 0.3))  # steps and speed of the fit; after each, the field is coded
 _SHORT = 30_000, 200  # values and steps of the fits that choose an order and a distribution
 _FEWEST = 40  # steps of these
 _LEAST = 5_000  # values of a sample
+_NEAR = 1.15  # of the bits after a short fit, up to which another way is fitted, too
 _LARGE = 25  # bits of a stream for each bit of weights from which on more units are tried
 _SMALL = 2_000  # values of an array below which no fit pays
 _MOST_FITTED = 2_000_000  # values of a sample that are coded after each stage
@@ -25,50 +31,53 @@ _MOST_FITTED = 2_000_000  # values of a sample that are coded after each stage
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted network.
+    """Weights for a field.
 
     Attributes:
         bits: of the data and of the weights.
-        network: of rounded weights.
-        steps: log2 of the steps to which they are rounded.
-        raster: the order of the values for which it was fitted.
+        weights: of the network.
+        raster: the order of the values for which they were fitted.
+        noise: deviation that the base leaves, in bounds; 0: there is none.
     """
 
     bits: float
-    network: Network
-    steps: dict[str, int]
+    weights: Weights
     raster: bool
+    noise: float
 
 
 def best(
     array: np.ndarray, bound: Bound, bounds: np.ndarray | None, periodic: bool, seed: int, effort: float
 ) -> Candidate | None:
-    """The network of the shortest stream; None if there is too little to fit, or the values are beyond the lattice."""
+    """The weights of the shortest stream; None if the values are beyond the lattice or have no slices."""
     if bounds is not None:
         bounds = stream.checked_bounds(bounds, array, bound).reshape(array.shape)
     if array.size > _MOST_FITTED and array.ndim > 2:
         kept = max(1, _MOST_FITTED // int(np.prod(array.shape[-2:])))
         array = array.reshape(-1, *array.shape[-2:])[:kept]
         bounds = None if bounds is None else bounds.reshape(-1, *array.shape[-2:])[:kept]
-    fits = [
-        fit
-        for raster in (False, True)
-        if (fit := _Fit.of(array, bound, bounds, periodic, raster, seed, effort)) is not None
-    ]
-    if not fits:
+    fit = _Fit.of(array, bound, bounds, periodic, False, seed, effort)
+    if fit is None:
         return None
-    fit = min(fits, key=lambda fit: fit.estimates(range(1))[0]) if len(fits) > 1 else fits[0]
-    shape = int(np.argmin(fit.estimates(range(shapes.SHAPES))))
-    found: Candidate | None = None
-    for hidden in HIDDEN:
-        candidate = fit.candidate(hidden, shape)
-        if found is not None and candidate.bits >= found.bits:
-            break
-        found = candidate
-        size = len(weights.encode(found.network, found.steps, fit.layout.levels_used))
-        if found.bits < _LARGE * 8 * size:
-            break
-    return found
+    found = [fit.default()]
+    if array.size < _SMALL:
+        return found[0]
+    based = fit.with_base()
+    if based is not None:
+        found.append(based.default())
+    if not effort:
+        return min(found, key=lambda one: one.bits)
+    others = based, _Fit.of(array, bound, bounds, periodic, True, seed, effort)
+    fits = [fit, *(other for other in others if other is not None)]
+    firsts = [one.first() for one in fits]
+    least = int(np.argmin([bits for bits, _ in firsts]))
+    found += fits[least].fitted(firsts[least][1])
+    found += [
+        one.from_default(shape)
+        for number, (one, (bits, shape)) in enumerate(zip(fits, firsts, strict=True))
+        if number != least and not one.layout.raster and bits < _NEAR * firsts[least][0]
+    ]
+    return min(found, key=lambda one: one.bits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +90,8 @@ class _Fit:
     fine: slices.Fineness | None
     seed: int
     effort: float
+    noise: float = 0.0
+    base_bits: float = 0.0
 
     @classmethod
     def of(
@@ -90,7 +101,7 @@ class _Fit:
         """None if there is too little to fit, the order is not for this shape, or values are beyond the lattice."""
         layout = stream.layout_of(array, periodic, raster)
         marked = marks.marks_of(array, bound)
-        if array.size < _SMALL or marked is None or raster != layout.raster or not layout.levels_used:
+        if marked is None or raster != layout.raster or not layout.levels_used:
             return None
         points = marks.points_of(array, bound, marked, layout)
         if points is None or not marked.coded.any():
@@ -102,51 +113,105 @@ class _Fit:
         coded = marked.coded.reshape(points.shape)
         return cls(layout.along(points), points, coded, fine, seed, effort)
 
-    def estimates(self, of: Iterable[int]) -> list[float]:
-        """Bits after a first, short fit under each of these distributions."""
+    def with_base(self) -> _Fit | None:
+        """What is left of the field after its base; None if a base does not pay."""
+        network = weights.default().network
+        noise = base_search.search(
+            self.points, self.layout, self.coded, lambda rest: self._of(rest)._coded(network)[1]
+        )
+        data, low = base.found(self.points, self.layout, self.coded, noise * UNITS)
+        if data is None:
+            return None
+        return replace(self._of(self.points - low), noise=noise, base_bits=8.0 * len(data))
+
+    def _of(self, points: np.ndarray) -> _Fit:
+        return replace(self, points=points, layout=self.layout.along(points))
+
+    def default(self) -> Candidate:
+        """The weights that are shipped."""
+        given = weights.unchanged()
+        return self._candidate(given)
+
+    def first(self) -> tuple[float, int]:
+        """Bits of the field after a short fit, and the distribution that the sample needs fewest under."""
         from szilard.codec import fitting
 
         generator = np.random.default_rng(self.seed)
-        given = fitting.sample(
-            self.layout, self.points, generator, coded=self.coded, fine=self.fine, size=_SHORT[0]
-        )
-        models = [fitting.Model(HIDDEN[0], self.seed, shape, self.start()) for shape in of]
+        given = self._sample(generator, None, _SHORT[0])
         steps = max(_FEWEST, self._steps(_SHORT[1]))
-        return [fitting.cost(fitting.integers(fitting.fit(given, model, steps)), given) for model in models]
+        costs, networks = [], []
+        for shape in range(shapes.SHAPES):
+            networks.append(fitting.integers(fitting.fit(given, self._start(HIDDEN[0], shape), steps)))
+            costs.append(fitting.cost(networks[-1], given))
+        shape = int(np.argmin(costs))
+        return self._coded(networks[shape])[1], shape
 
-    def candidate(self, hidden: int, shape: int) -> Candidate:
-        """Fit a network of so many units, and round it."""
+    def fitted(self, shape: int) -> Iterator[Candidate]:
+        """Weights fitted from the default ones and from none; for a raster with more units as long as they pay."""
+        if not self.layout.raster:
+            yield self.from_default(shape)
+            yield self._fitted(HIDDEN[0], shape)
+            return
+        before: Candidate | None = None
+        for hidden in HIDDEN:
+            candidate = self._fitted(hidden, shape)
+            yield candidate
+            if before is not None and candidate.bits >= before.bits:
+                break
+            before = candidate
+            if candidate.bits < _LARGE * 8 * len(candidate.weights.encode(self.layout.levels_used)):
+                break
+
+    def from_default(self, shape: int) -> Candidate:
+        """Weights fitted from the default ones."""
+        return self._fitted(0, shape)
+
+    def _fitted(self, hidden: int, shape: int) -> Candidate:
+        """Fit a network of so many units, or of 0: the default one, and round it."""
         from szilard.codec import fitting
 
         generator = np.random.default_rng(self.seed)
-        model = fitting.Model(hidden, self.seed, shape, self.start())
+        model = self._start(hidden, shape)
         size = max(_LEAST, round(fitting.SAMPLE * min(1.0, self.effort)))
-        previous = fitting.sample(
-            self.layout, self.points, generator, coded=self.coded, fine=self.fine, size=size
-        )
-        given = previous
+        given = previous = self._sample(generator, None, size)
         for number, (steps, speed) in enumerate(_STAGES):
             model = fitting.fit(given, model, self._steps(steps), self.seed + number, speed)
             decoded, _ = self._coded(fitting.integers(model))
-            latest = fitting.sample(
-                self.layout, self.points, generator, decoded, coded=self.coded, fine=self.fine, size=size
-            )
+            latest = self._sample(generator, decoded, size)
             given, previous = fitting.joined(previous, latest), latest
-        whole = fitting.integers(model)
-        levels = self.layout.levels_used
-        rounded, sizes = weights.choose(whole, levels, lambda network: fitting.cost(network, previous))
-        bits = self._coded(rounded)[1] + 8 * len(weights.encode(rounded, sizes, levels))
-        return Candidate(bits, rounded, sizes, self.layout.raster)
+        whole, levels = fitting.integers(model), self.layout.levels_used
+        return self._candidate(
+            weights.choose(whole, levels, lambda network: fitting.cost(network, previous), not hidden)
+        )
 
-    def start(self) -> tuple[float, ...]:
-        """First weights of the linear part: a raster begins with the value to the left plus the rise above."""
-        return PLANE if self.layout.raster else ()
+    def _start(self, hidden: int, shape: int) -> fitting.Model:
+        """A network before its fit; a raster begins with the value to the left plus the rise above."""
+        from szilard.codec import fitting
+
+        if not hidden:
+            return fitting.floating(weights.unchanged(shape).network)
+        return fitting.Model(hidden, self.seed, shape, PLANE if self.layout.raster else ())
+
+    def _sample(
+        self, generator: np.random.Generator, decoded: np.ndarray | None, size: int
+    ) -> fitting.Sample:
+        from szilard.codec import fitting
+
+        return fitting.sample(
+            self.layout, self.points, generator, decoded, coded=self.coded, fine=self.fine, size=size
+        )
+
+    def _candidate(self, given: Weights) -> Candidate:
+        bits = self._coded(given.network)[1] + 8 * len(given.encode(self.layout.levels_used))
+        return Candidate(bits, given, self.layout.raster, self.noise)
 
     def _steps(self, usual: int) -> int:
         return max(1, round(self.effort * usual))
 
     def _coded(self, network: Network) -> tuple[np.ndarray, float]:
-        """What a decoder would have, and the bits of all bins."""
+        """What a decoder would have, and the bits of the base, of the coarse grids and of all bins."""
         points = self.points.copy()
-        _, bins, scales = slices.encode(self.layout, network, points, self.coded, self.fine)
-        return points, float(shapes.bits(bins, scales, network.shape).sum())
+        first, bins, scales = slices.encode(self.layout, network, points, self.coded, self.fine)
+        rises = np.clip(np.diff(first.reshape(self.layout.count, -1), axis=1, prepend=0), -LARGEST, LARGEST)
+        bits = self.base_bits + Encoder().rate(rises.astype(np.int32))
+        return points, bits + float(shapes.bits(bins, scales, network.shape).sum())

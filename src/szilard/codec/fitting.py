@@ -87,7 +87,8 @@ def sample(
     total = len(numbers) * lattice.shape[1]
     others = (layout.count - 1) / max(len(numbers) - 1, 1)  # slices that one after the first stands for
     parts: list[tuple[np.ndarray, ...]] = []
-    for number, step, given in walk(layout, known, numbers):
+    for visit in walk(layout, known, numbers):
+        number, step = visit.number, visit.step
         has = np.arange(len(step.targets)) if coded is None else np.flatnonzero(coded[number][step.targets])
         count = len(has)
         if not count:
@@ -95,16 +96,17 @@ def sample(
         share = size * math.sqrt(count / total / len(numbers)) / 4
         kept = min(count, max(_LEAST // max(1, len(numbers) // 8), int(share)))
         chosen = has[np.sort(generator.choice(count, kept, replace=False))]
-        unit = np.exp2(given.exponent[chosen].astype(np.float64))
-        wanted = lattice[number][step.targets[chosen]] - given.middle[chosen]
+        given = visit.features(known, chosen)
+        unit = np.exp2(given.exponent.astype(np.float64))
+        wanted = lattice[number][step.targets[chosen]] - given.middle
         k = 0 if fine is None else fine.exponents[number][step.targets[chosen]]
         parts.append(
             (
                 wanted / unit,
                 unit / (STEP if fine is None else fine.widths[k]),
-                (given.differences[:, chosen] / unit).T,
-                given.spread[chosen] / 256 - k / shapes.PER_OCTAVE,
-                given.inputs[:, chosen].T / ONE,
+                (given.differences / unit).T,
+                given.spread / 256 - k / shapes.PER_OCTAVE,
+                given.inputs.T / ONE,
                 np.full(kept, step.level),
                 np.full(kept, step.kind),
                 np.full(kept, count / kept * (others if number else 1)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,15 @@ class Pass:
     targets: np.ndarray
     neighbours: np.ndarray
     latitude: np.ndarray
+
+    def of(self, chosen: np.ndarray) -> Pass:
+        """The same pass with some of its targets."""
+        return replace(
+            self,
+            targets=self.targets[chosen],
+            neighbours=self.neighbours[:, chosen],
+            latitude=self.latitude[chosen],
+        )
 
 
 def levels_for(height: int, width: int) -> int:

@@ -17,15 +17,16 @@ RAW, CODED = 0, 1
 MOST_DIMENSIONS = 5
 MOST_VALUES = 1 << 28  #: of an array
 MOST_SLICE = 1 << 24  #: of the last two axes, whose places an encoder and a decoder list
-PERIODIC, RELATIVE, MARKED, OUTSIDE, RASTER, MAPPED = (
+PERIODIC, RELATIVE, MARKED, OUTSIDE, RASTER, MAPPED, BASE = (
     1,
     2,
     4,
     8,
     16,
     32,
+    64,
 )  #: flags; OUTSIDE: weights are elsewhere
-ALL_FLAGS = 63
+ALL_FLAGS = 127
 DTYPES = (np.dtype("<f4"), np.dtype("<f8"))
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from szilard.codec import bins, bound_map, head, marks, patches, slices, weights
+from szilard.codec import base, bins, bound_map, head, marks, patches, slices, weights
 from szilard.codec.grid import MOST_LEVELS
-from szilard.codec.head import ALL_FLAGS, MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
+from szilard.codec.head import ALL_FLAGS, BASE, MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
 from szilard.codec.lattice import Bound
 from szilard.codec.network import Network
 from szilard.codec.slices import Fineness, Layout
@@ -17,7 +17,7 @@ from szilard.coding import CodingError, Decoder
 from szilard.coding.cursor import Cursor
 from szilard.errors import SzilardError
 
-PARTS = ("weights", "constants", "marks", "symbols", "plain bits", "escapes", "patches", "map")
+PARTS = ("weights", "constants", "marks", "symbols", "plain bits", "escapes", "patches", "map", "base")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ def decode(data: bytes, network: Network | None = None, *, most: int = head.MOST
     coded = marked.coded.reshape(layout.count, -1)
     points = slices.decode(layout, used, first.reshape(layout.count, *coarse.shape), symbols, coded, fine)
     symbols.finish()
+    if found.flags & BASE:
+        points += base.synthesise(parts["base"], layout)
     if zlib.crc32(points.astype("<i8").tobytes()) != found.check:
         raise CodingError("the decoded integers of the field do not have the checksum of the encoder's")
     values = marks.values_of(points, found.bound, marked, found.dtype).reshape(-1)
@@ -104,7 +106,7 @@ def _parts(data: bytes, most: int) -> _Stream:
         or (layout.raster and (levels or not layout.has_diagonals()))
     ):
         raise CodingError("the header of the field is damaged, or of a newer version")
-    names = PARTS if flags & MAPPED else PARTS[:-1]
+    names = [*PARTS[:7], *PARTS[7:8] * bool(flags & MAPPED), *PARTS[8:] * bool(flags & BASE)]
     parts = {name: cursor.take(cursor.varint(len(data))) for name in names}
     cursor.end()
     return _Stream(mode, dtype, layout, flags, bound, check, parts)
@@ -112,7 +114,7 @@ def _parts(data: bytes, most: int) -> _Stream:
 
 def _network_of(data: bytes, flags: int, layout: Layout, network: Network | None) -> Network:
     if not flags & OUTSIDE:
-        return weights.decode(data, layout.levels_used)
+        return weights.Weights.decode(data, layout.levels_used).network
     if network is None or weights.digest(network) != data:
         raise SzilardError("the field was coded with weights that are not in its stream; open it with those")
     return network

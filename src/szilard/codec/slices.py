@@ -114,31 +114,43 @@ class Fineness:
         return self.widths[k], np.maximum(scale - k, 0)
 
 
-def walk(layout: Layout, lattice: np.ndarray, numbers: Iterable[int]) -> Iterator[tuple[int, Pass, Features]]:
-    """Every pass of some slices, with the features of its targets.
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """A pass of a slice, and what is known of the slice.
+
+    Attributes:
+        number: of the slice.
+        step: the pass.
+        earlier: slices before it that predict it, flattened.
+        place: of the slice along its last leading axis, 0 to 256.
+        anchor: mean of its coarse grid.
+    """
+
+    number: int
+    step: Pass
+    earlier: tuple[np.ndarray, ...]
+    place: int
+    anchor: int
+
+    def features(self, lattice: np.ndarray, chosen: np.ndarray) -> Features:
+        """Features of some targets in a lattice ``[slices, rows · columns]``; only what is known by then is read."""
+        return features(lattice[self.number], self.step.of(chosen), self.earlier, self.place, self.anchor)
+
+
+def walk(layout: Layout, lattice: np.ndarray, numbers: Iterable[int] | None = None) -> Iterator[Visit]:
+    """Every pass of every slice, in the order of coding.
 
     Args:
         layout: of the array.
-        lattice: ``[slices, rows · columns]`` int64, of which each pass reads what is known by then.
-        numbers: of the slices.
-
-    Yields:
-        the number of the slice, the pass and its features.
+        lattice: ``[slices, rows · columns]`` int64, whose coarse grid and earlier slices are read.
+        numbers: of the slices; None: all.
     """
-    for number, step, earlier, place, anchor in _steps(layout, lattice, numbers):
-        yield number, step, features(lattice[number], step, earlier, place, anchor)
-
-
-def _steps(
-    layout: Layout, lattice: np.ndarray, numbers: Iterable[int] | None = None
-) -> Iterator[tuple[int, Pass, tuple[np.ndarray, ...], int, int]]:
-    """Number of the slice, pass, earlier slices, place of the slice, mean of its coarse grid."""
     coarse, steps = layout.coarse(), layout.steps()
     for number in range(layout.count) if numbers is None else numbers:
         earlier = tuple(lattice[other] for other in layout.earlier(number))
         anchor = int(lattice[number][coarse].sum()) // coarse.size
         for step in steps:
-            yield number, step, earlier, layout.place(number), anchor
+            yield Visit(number, step, earlier, layout.place(number), anchor)
 
 
 def encode(
@@ -169,9 +181,10 @@ def encode(
     lattice[:, coarse] = first * STEP
     bins, scales = [], []
     predict = predictor(network, compiled)
-    for number, step, earlier, place, anchor in _steps(layout, lattice):
+    for visit in walk(layout, lattice):
+        number, step = visit.number, visit.step
         values = lattice[number]
-        predicted, scale = predict(values, step, earlier, place, anchor)
+        predicted, scale = predict(values, step, visit.earlier, visit.place, visit.anchor)
         width: np.ndarray | int = STEP
         if fine is not None:
             width, scale = fine.of(number, step, scale)
@@ -215,8 +228,9 @@ def decode(
     lattice = np.zeros((layout.count, height * width), np.int64)
     lattice[:, layout.coarse()] = first * STEP
     predict = predictor(network, compiled)
-    for number, step, earlier, place, anchor in _steps(layout, lattice):
-        predicted, scale = predict(lattice[number], step, earlier, place, anchor)
+    for visit in walk(layout, lattice):
+        number, step = visit.number, visit.step
+        predicted, scale = predict(lattice[number], step, visit.earlier, visit.place, visit.anchor)
         wide: np.ndarray | int = STEP
         if fine is not None:
             wide, scale = fine.of(number, step, scale)

@@ -7,32 +7,32 @@ from dataclasses import replace
 
 import numpy as np
 
-from szilard.codec import bins, bound_map, head, marks, patches, slices, weights
+from szilard.codec import base, bins, bound_map, head, marks, patches, slices
 from szilard.codec.grid import levels_for
-from szilard.codec.head import MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
-from szilard.codec.lattice import Bound
-from szilard.codec.network import Network
+from szilard.codec.head import BASE, MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
+from szilard.codec.lattice import UNITS, Bound
 from szilard.codec.slices import Fineness, Layout
+from szilard.codec.weights import Weights, digest
 from szilard.coding import Encoder
 from szilard.coding.leb128 import encoded as varint
 from szilard.errors import SzilardError
 
 
 def encode(
-    array: np.ndarray, bound: Bound, network: Network | None, steps: dict[str, int], *, periodic: bool = False,
-    raster: bool = False, within: bool = True, bounds: np.ndarray | None = None,
+    array: np.ndarray, bound: Bound, weights: Weights | None, *, periodic: bool = False,
+    raster: bool = False, within: bool = True, bounds: np.ndarray | None = None, noise: float = 0.0,
 ) -> bytes:  # fmt: skip
     """Code an array with a network.
 
     Args:
         array: float32 or float64 of one to five dimensions.
         bound: no value of the decoded array is farther from the original.
-        network: of weights rounded to ``steps``; None: store the array as it is.
-        steps: of the weights.
+        weights: of the network; None: store the array as it is.
         periodic: whether the last axis goes around.
         raster: code from the first row to the last.
         within: whether the weights are in the stream.
         bounds: of each value instead of ``bound``, which none of them is below; of the array's shape.
+        noise: deviation that a base leaves, in bounds; 0: no base.
 
     Raises:
         SzilardError: the array or the bounds cannot be coded.
@@ -40,10 +40,10 @@ def encode(
     array = checked(array)
     allowed = None if bounds is None else checked_bounds(bounds, array, bound)
     stored = head.raw(array)
-    if network is None or not array.size:
+    if weights is None or not array.size:
         return stored
     layout = layout_of(array, periodic, raster)
-    found = _coded(array, bound, network, steps, layout, within, allowed)
+    found = _coded(array, bound, weights, layout, within, allowed, noise)
     return stored if found is None or len(found) >= len(stored) else found
 
 
@@ -85,21 +85,25 @@ def checked_bounds(bounds: np.ndarray, array: np.ndarray, least: Bound) -> np.nd
 
 
 def _coded(
-    array: np.ndarray, bound: Bound, network: Network, steps: dict[str, int], layout: Layout, within: bool,
-    allowed: np.ndarray | None,
+    array: np.ndarray, bound: Bound, weights: Weights, layout: Layout, within: bool,
+    allowed: np.ndarray | None, noise: float,
 ) -> bytes | None:  # fmt: skip
+    within = within or weights.are_default  # which take fewer bytes than their digest
     marked = marks.marks_of(array, bound)
     points = None if marked is None else marks.points_of(array, bound, marked, layout)
     if marked is None or points is None:
         return None
-    layout = layout.along(points)
     coded = marked.coded.reshape(points.shape)
+    smooth, low = base.found(points, layout, coded, noise * UNITS)
+    points -= low
+    layout = layout.along(points)
     fine, mapped = None, None
     if allowed is not None:
         wide = bound_map.exponents(allowed, bound.size).reshape(points.shape)
         mapped, wide = bound_map.encode(wide, coded, layout)
         fine = Fineness(wide, bound_map.steps())
-    first, found, scales = slices.encode(layout, network, points, coded, fine)
+    first, found, scales = slices.encode(layout, weights.network, points, coded, fine)
+    points += low
     side = Encoder()
     any_marks = bool(marked.levels.any())
     if any_marks:
@@ -109,20 +113,20 @@ def _coded(
         return None
     side.levels(rises.astype(np.int32))
     sections = [
-        weights.encode(network, steps, layout.levels_used) if within else weights.digest(network),
+        weights.encode(layout.levels_used) if within else digest(weights.network),
         marked.constants.astype(f"<u{array.dtype.itemsize}").tobytes(),
         side.finish(),
-        *bins.encode(found, scales, network.shape),
+        *bins.encode(found, scales, weights.network.shape),
     ]
     decoded = marks.values_of(points, bound, marked, array.dtype).reshape(-1)
     corrected = patches.find(array.reshape(-1), decoded, bound, marked, allowed)
     if corrected is None:
         return None
-    sections += [corrected] if mapped is None else [corrected, mapped]
+    sections += [corrected, *(part for part in (mapped, smooth) if part is not None)]
     flags = (
         PERIODIC * layout.periodic | RELATIVE * bound.relative | MARKED * any_marks | OUTSIDE * (not within)
     )
-    flags |= RASTER * layout.raster | MAPPED * (mapped is not None)
+    flags |= RASTER * layout.raster | MAPPED * (mapped is not None) | BASE * (smooth is not None)
     check = zlib.crc32(points.astype("<i8").tobytes())
     start = head.write(array, head.CODED) + bytes([flags, layout.levels, head.axes_byte(layout.axes)])
     whole = start + np.array([bound.size], "<f8").tobytes() + check.to_bytes(4, "little")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib import resources
 
 import numpy as np
 
@@ -16,92 +18,136 @@ from szilard.errors import SzilardError
 
 PARTS = ("linear", "first", "second", "last", "biases")
 MOST_STEP = {"linear": 14, "biases": 20}  #: of log2 of a step; the network's weights
+SAME = 31  #: instead of a step: a part is that of the default weights
 _MOST = 12
+_START = {"linear": 3, "first": 2, "second": 2, "last": 2, "biases": 9}
+_SHA256 = "4cce88c13938d63f819a7f6261321cc9a52832c85c8bc6087775cb9c07cdf6ab"
 
 
-def rounded(network: Network, steps: dict[str, int]) -> Network:
-    """The network with every part rounded to multiples of 2^step."""
-    values = {}
-    for name in PARTS:
-        given, step = getattr(network, name), steps[name]
-        most = {"linear": MOST_LINEAR, "biases": MOST_BIAS}.get(name, MOST_WEIGHT)
-        levels = np.clip((given + ((1 << step) >> 1)) >> step, -(most >> step), most >> step)
-        values[name] = levels << step
-    return replace(network, **values)
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A network whose weights are coded.
 
-
-def encode(network: Network, steps: dict[str, int], levels: int) -> bytes:
-    """The weights of a rounded network, with the linear parts of ``levels`` halvings."""
-    coder = Encoder()
-    for name in PARTS:
-        coder.levels(_levels(network, name, steps[name], levels))
-    return bytes([network.shape << 6 | network.hidden, *(steps[name] for name in PARTS)]) + coder.finish()
-
-
-def decode(data: bytes, levels: int) -> Network:
-    """Undo :func:`encode`.
-
-    Raises:
-        SzilardError: the bytes are damaged.
+    Attributes:
+        network: of rounded weights.
+        steps: log2 of the step of each part; ``SAME``: the part is that of the default weights.
+        changed: whether the weights are coded as differences from the default ones.
     """
-    head = 1 + len(PARTS)
-    if len(data) < head or not 1 <= data[0] & 63 <= MOST_HIDDEN or data[0] >> 6 >= shapes.SHAPES:
-        raise SzilardError("the weights of the field's network are damaged")
-    hidden, steps = data[0] & 63, steps_of(data)
-    if any(step > MOST_STEP.get(name, _MOST) for name, step in steps.items()):
-        raise SzilardError("the weights of the field's network are damaged")
-    coder = Decoder(data[head:])
-    sizes = {
-        "linear": (levels * 3, LINEAR),
-        "first": (hidden, INPUTS),
-        "second": (hidden, hidden),
-        "last": (OUTPUTS, hidden),
-        "biases": (1, 2 * hidden + OUTPUTS),
-    }
+
+    network: Network
+    steps: dict[str, int]
+    changed: bool = False
+
+    @property
+    def are_default(self) -> bool:
+        """Whether all parts are those of the default weights."""
+        return all(step == SAME for step in self.steps.values())
+
+    def encode(self, levels: int) -> bytes:
+        """As bytes, with the linear parts of ``levels`` halvings."""
+        coder = Encoder()
+        base = default().network if self.changed else None
+        for name in PARTS:
+            if self.steps[name] != SAME:
+                coder.levels(_levels(self.network, base, name, self.steps[name], levels))
+        hidden = 0 if self.changed else self.network.hidden
+        return (
+            bytes([self.network.shape << 6 | hidden, *(self.steps[name] for name in PARTS)]) + coder.finish()
+        )
+
+    @classmethod
+    def decode(cls, data: bytes, levels: int) -> Weights:
+        """Undo :meth:`encode`.
+
+        Raises:
+            SzilardError: the bytes are damaged.
+        """
+        head = 1 + len(PARTS)
+        if len(data) < head or data[0] & 63 > MOST_HIDDEN or data[0] >> 6 >= shapes.SHAPES:
+            raise SzilardError("the weights of the field's network are damaged")
+        changed = not data[0] & 63
+        steps = dict(zip(PARTS, data[1:head], strict=True))
+        if any(
+            step > MOST_STEP.get(name, _MOST) and not (changed and step == SAME)
+            for name, step in steps.items()
+        ):
+            raise SzilardError("the weights of the field's network are damaged")
+        base = default().network if changed else None
+        hidden = data[0] & 63 if base is None else base.hidden
+        coder = Decoder(data[head:])
+        values = {}
+        for name, shape in _sizes(hidden).items():
+            coded = (levels * 3, LINEAR) if name == "linear" else shape
+            start = np.zeros(shape, np.int64) if base is None else _matrix(base, name).copy()
+            if steps[name] != SAME:
+                start[: coded[0]] += coder.levels(*coded).astype(np.int64) << steps[name]
+            values[name] = start
+        coder.finish()
+        return cls(_network(values, data[0] >> 6), steps, changed)
+
+
+@functools.cache
+def default() -> Weights:
+    """The weights that are shipped, for fields for which no fit pays (written by release/field_weights.py)."""
+    data = resources.files("szilard.codec").joinpath("default.bin").read_bytes()
+    if hashlib.sha256(data).hexdigest() != _SHA256:
+        raise SzilardError("szilard's weights default.bin are damaged; reinstall szilard")
+    return Weights.decode(data, MOST_LEVELS)
+
+
+def unchanged(shape: int = shapes.TAILS) -> Weights:
+    """The default weights as what streams of a few bytes name."""
+    return Weights(replace(default().network, shape=shape), dict.fromkeys(PARTS, SAME), changed=True)
+
+
+def rounded(network: Network, steps: dict[str, int], base: Network | None = None) -> Network:
+    """The network with every part rounded to multiples of 2^step, counted from the ``base``."""
     values = {}
-    for name, shape in sizes.items():
-        values[name] = coder.levels(*shape).astype(np.int64) << steps[name]
-    coder.finish()
-    linear = np.zeros((MOST_LEVELS, 3, LINEAR), np.int64)
-    linear[:levels] = values["linear"].reshape(levels, 3, LINEAR)
-    return Network(
-        linear, values["first"], values["second"], values["last"], values["biases"][0], data[0] >> 6
-    )
+    for name in PARTS:
+        given, step = _matrix(network, name), steps[name]
+        start = np.zeros_like(given) if base is None else _matrix(base, name)
+        if step == SAME:
+            values[name] = start
+            continue
+        most = {"linear": MOST_LINEAR, "biases": MOST_BIAS}.get(name, MOST_WEIGHT)
+        levels = (given - start + ((1 << step) >> 1)) >> step
+        levels = np.clip(levels, -((most + start) >> step), (most - start) >> step)
+        values[name] = start + (levels << step)
+    return _network(values, network.shape)
 
 
-def steps_of(data: bytes) -> dict[str, int]:
-    """log2 of the step of each part, of the bytes of :func:`encode`."""
-    return dict(zip(PARTS, data[1 : 1 + len(PARTS)], strict=True))
-
-
-def choose(network: Network, levels: int, cost: Callable[[Network], float]) -> tuple[Network, dict[str, int]]:
+def choose(network: Network, levels: int, cost: Callable[[Network], float], changed: bool = False) -> Weights:
     """The steps of all parts with the least code length of data and weights, one part after the other, from fine.
 
     Args:
         network: its weights.
         levels: halvings of a slice.
         cost: code length of the data under a network, in bits.
+        changed: code the weights as differences from the default ones.
     """
-    steps = {name: (3 if name == "linear" else 9 if name == "biases" else 2) for name in PARTS}
+    base = default().network if changed else None
 
-    def total(steps: dict[str, int]) -> float:
-        candidate = rounded(network, steps)
-        return cost(candidate) + 8 * len(encode(candidate, steps, levels))
+    def tried(steps: dict[str, int]) -> tuple[float, Weights]:
+        candidate = Weights(rounded(network, steps, base), steps, changed)
+        return cost(candidate.network) + 8 * len(candidate.encode(levels)), candidate
 
-    best = total(steps)
+    best, found = tried(dict(_START))
     for _ in range(3):
         before = best
         for name in PARTS:
             for direction in (1, -1):
-                while 0 <= steps[name] + direction <= MOST_STEP.get(name, _MOST):
-                    trial = {**steps, name: steps[name] + direction}
-                    found = total(trial)
-                    if found >= best:
+                while 0 <= found.steps[name] + direction <= MOST_STEP.get(name, _MOST):
+                    bits, trial = tried({**found.steps, name: found.steps[name] + direction})
+                    if bits >= best:
                         break
-                    best, steps = found, trial
+                    best, found = bits, trial
+            if changed and found.steps[name] != SAME:
+                bits, trial = tried({**found.steps, name: SAME})
+                if bits < best:
+                    best, found = bits, trial
         if best > before - 16:
             break
-    return rounded(network, steps), steps
+    return found
 
 
 def digest(network: Network) -> bytes:
@@ -113,8 +159,29 @@ def digest(network: Network) -> bytes:
     return sha.digest()[:8]
 
 
-def _levels(network: Network, name: str, step: int, levels: int) -> np.ndarray:
-    values = getattr(network, name)
-    if name == "linear":
-        values = values[:levels].reshape(levels * 3, LINEAR)
-    return (np.atleast_2d(values) >> step).astype(np.int32)
+def _sizes(hidden: int) -> dict[str, tuple[int, int]]:
+    return {
+        "linear": (MOST_LEVELS * 3, LINEAR),
+        "first": (hidden, INPUTS),
+        "second": (hidden, hidden),
+        "last": (OUTPUTS, hidden),
+        "biases": (1, 2 * hidden + OUTPUTS),
+    }
+
+
+def _matrix(network: Network, name: str) -> np.ndarray:
+    """A part as a matrix of :func:`_sizes`."""
+    return getattr(network, name).reshape(_sizes(network.hidden)[name])
+
+
+def _network(values: dict[str, np.ndarray], shape: int) -> Network:
+    linear = values["linear"].reshape(MOST_LEVELS, 3, LINEAR)
+    return Network(linear, values["first"], values["second"], values["last"], values["biases"][0], shape)
+
+
+def _levels(network: Network, base: Network | None, name: str, step: int, levels: int) -> np.ndarray:
+    values = _matrix(network, name)
+    if base is not None:
+        values = values - _matrix(base, name)
+    kept = values[: levels * 3] if name == "linear" else values
+    return (kept >> step).astype(np.int32)

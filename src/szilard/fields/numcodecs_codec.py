@@ -22,7 +22,7 @@ class NumcodecsField(Codec):
         bound: of every value, positive.
         kind: ``"absolute"``, in units of the array, or ``"relative"``, a share of each value's magnitude.
         periodic: whether the last axis goes around, as longitudes do.
-        effort: factor on the time of the fit, positive.
+        effort: factor on the time of the fit; 0: the default weights.
         seed: of the fit.
     """
 
@@ -36,8 +36,8 @@ class NumcodecsField(Codec):
         for name, value in (("bound", bound), ("effort", effort)):
             if isinstance(value, bool) or not isinstance(value, int | float | np.number):
                 raise SzilardError(f"{name} must be a number, not {value!r}")
-            if not (value > 0 and np.isfinite(value)):
-                raise SzilardError(f"{name} must be positive and finite, not {value:g}")
+        if not (effort >= 0 and np.isfinite(effort)):
+            raise SzilardError(f"effort must be finite and not negative, not {effort:g}")
         self.bound, self.kind, self.periodic = float(bound), kind, bool(periodic)
         self.effort, self.seed = float(effort), int(seed)
         Bound(self.bound, kind == "relative")

@@ -54,7 +54,7 @@ def write(
         chunks: lengths of chunks by dimension; -1: the whole axis. By default two to four million values with whole
             slices.
         periodic: whether the last axis goes around; None: if it has longitudes of the whole globe.
-        fit: fit the weights to each variable; False: store chunks without them, as they are; or codecs by variable.
+        fit: fit the weights to each variable; False: use the default ones; or codecs by variable.
         seed: of the fits.
         effort: factor on the time of each fit, half a minute of a core.
         resume: continue a write that was killed, with the same settings; a new one starts if there is none.
@@ -131,8 +131,8 @@ def _check(
     if "://" in str(path) or ":/" in str(path)[2:]:
         raise SzilardError(f"{path} is not a local folder; write to a local one and copy it")
     check_chunks(dataset, chunks)
-    if not 0 < effort < float("inf"):
-        raise SzilardError(f"effort must be positive and finite, not {effort:g}")
+    if not 0 <= effort < float("inf"):
+        raise SzilardError(f"effort must be finite and not negative, not {effort:g}")
     if workers is not None and (isinstance(workers, bool) or workers < 1):
         raise SzilardError(f"workers must be at least 1, not {workers}")
     for name in dataset.variables:
@@ -162,7 +162,7 @@ def _codec(plan: Plan, fit: bool | Mapping[str, FieldCodec], seed: int, effort: 
     if not isinstance(fit, bool) and plan.name in fit:
         return replace(fit[plan.name], bound=bound, periodic=around, within=False)
     if fit is False:
-        return FieldCodec(bound, around, within=False)
+        return FieldCodec.default(bound, periodic=around)
     values, laid = sample(plan.variable, plan.limit.laid(plan.variable, plan.chunks), plan.chunks)
     bounds = None if laid is None else plan.limit.of_block(laid, values)
     return calls.fitted(values, bound, bounds, periodic=around, seed=seed, effort=effort)
