@@ -16,8 +16,8 @@ from szilard.cli.option_names import for_command_line
 from szilard.errors import SzilardError, SzilardWarning
 
 PACKAGES = (
-    "bayes", "compression", "cost", "data", "fields", "likelihood", "networks", "training", "methods", "metrics", "sparse",
-    "topology",
+    "bayes", "compression", "cost", "data", "fields", "likelihood", "networks", "training", "methods", "metrics",
+    "sparse", "topology",
 )  # fmt: skip
 PYTHON = re.compile(
     r"(?<![-\w./])(max_drop|max_bytes|hold_out|drop_constant|input_shape|n_train|data_root|lam)\b|\btask ?=|"
