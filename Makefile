@@ -47,7 +47,8 @@ kernels:  ## build only the C++ kernels, for development; use them with SZILARD_
 # The kernels read and write torch's arrays, so the sanitizer must track torch's allocations: it is loaded first.
 # libstdc++ is loaded with it, because otherwise the first C++ exception inside torch is not caught.
 PRELOAD   = $(shell for l in libasan libubsan libstdc++; do readlink -f "$$($(CXX) -print-file-name=$$l.so)"; done)
-KERNEL_TESTS = $(wildcard tests/kernels/test_kernels*.py) tests/coding/test_coding_adaptive.py
+KERNEL_TESTS = $(wildcard tests/kernels/test_kernels*.py) tests/coding/test_coding_adaptive.py \
+               tests/codec/test_codec_coder.py tests/codec/test_codec_limits.py
 
 sanitize: $(VENV)/.installed  ## test kernels and mutated files with AddressSanitizer and UndefinedBehaviorSanitizer (GCC)
 	cmake -S csrc -B build/sanitize -DSZILARD_SANITIZE=ON -DCMAKE_CXX_COMPILER=$(CXX)
@@ -58,8 +59,12 @@ sanitize: $(VENV)/.installed  ## test kernels and mutated files with AddressSani
 	SZILARD_LIBRARY=build/sanitize/_kernels.so LD_PRELOAD="$(PRELOAD)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	$(BIN)/python tests/fuzz/corpus.py $(CORPUS)
+	SZILARD_LIBRARY=build/sanitize/_kernels.so LD_PRELOAD="$(PRELOAD)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	$(BIN)/python tests/fuzz/fields.py $(FIELDS)
 
 CORPUS = 4000
+FIELDS = 2000
 
 audit: $(VENV)/.installed  ## look up known vulnerabilities of the installed dependencies (queries pypi.org)
 	$(BIN)/python -m pip install --quiet --editable '.[audit]'

@@ -2,11 +2,11 @@
 
     python benchmarks/faults.py [--quick] [--results FILE.jsonl] [--keep FOLDER] [--only PART ...] [--seconds N]
 
-Inputs are mutated by their structure, with corrected hashes (``mutate``, ``hostile_networks``, ``hostile_inputs`` and
-``large_files`` in :mod:`robustness`), and are given to every public function and command that reads them, in worker
-processes that may crash. The parts are mutations, threads (:mod:`robustness.thread_checks`) and kills
-(:mod:`robustness.kills`). All random numbers have fixed seeds: ``faults.py --replay szd-deep 137`` tests one input
-again in this process and prints the faults.
+Inputs are mutated by their structure, with corrected hashes (``mutate``, ``hostile_networks``, ``hostile_inputs``,
+``large_files`` and ``hostile_fields`` in :mod:`robustness`), and are given to every public function and command that
+reads them, in worker processes that may crash. The parts are mutations, threads (:mod:`robustness.thread_checks`) and
+kills (:mod:`robustness.kills`). All random numbers have fixed seeds: ``faults.py --replay szd-deep 137`` tests one
+input again in this process and prints the faults.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from szilard import atomic
 QUICK = {
     "szd-deep": 18_000, "szd-shallow": 4_000, "meta": 2_400, "pt": 1_200, "npz": 600, "csv": 500, "idx": 500,
     "run": 250,
-    "large": 44,
+    "large": 44, "fields": 4_000,
 }  # fmt: skip
 FULL = {
     "szd-deep": 640_000, "szd-shallow": 200_000, "meta": 90_000, "pt": 30_000, "npz": 15_000, "csv": 10_000,
     "idx": 12_000,
-    "run": 3_000, "large": 44,
+    "run": 3_000, "large": 44, "fields": 1_000_000,
 }  # fmt: skip
 WHAT = {
     "szd-deep": "records, tables, metadata and streams of .szd files",
@@ -46,6 +46,7 @@ WHAT = {
     "idx": "IDX image files, gzipped or not",
     "run": "run folders",
     "large": "small .szd files that decode to large tensors",
+    "fields": "streams of fields, decoded with kernels and without",
 }
 COLUMNS = (
     "inputs",
@@ -122,7 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="27 000 inputs; at most 10 minutes on two cores")
+    parser.add_argument("--quick", action="store_true", help="31 000 inputs; at most 10 minutes on two cores")
     parser.add_argument(
         "--results", type=Path, help="write the results to this file, replacing the last ones"
     )

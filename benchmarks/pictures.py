@@ -1,7 +1,8 @@
-"""Draw ``docs/one_pass.png``, latency against what the uncertainty is worth, from the results of one_pass.py, and
-``docs/moments.png``, deviations of one pass against those of draws, from a network that it trains on digits.
+"""Draw ``docs/one_pass.png``, latency against what the uncertainty is worth, from the results of one_pass.py;
+``docs/moments.png``, deviations of one pass against those of draws, from a network that it trains on digits;
+``docs/field_ratio.png`` and ``docs/field_errors.png``, bytes and errors of fields, from the results of field.py.
 
-python benchmarks/pictures.py [--out FOLDER]
+python benchmarks/pictures.py [--out FOLDER] [--only one_pass|moments|field]
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # the backend is chosen first
 
 import szilard
+from climate import field_pictures
+from pages import field_blocks
 from pages.one_pass_blocks import section
 from prediction import latency
 from szilard import bayes
@@ -28,6 +31,7 @@ from szilard.bayes.moments.value import both
 NETWORKS = {"MLP": "MNIST MLP", "LeNet-5": "MNIST LeNet-5", "ResNet-20": "CIFAR-10 ResNet-20"}
 #: Colour and marker of each way to predict. Okabe and Ito (2008): colour-blind people tell these colours apart.
 _DRAWS = 400
+PICTURES = ("one_pass", "moments", "field")
 WAYS = {
     "point": ("#999999", "s"),
     "one pass": ("#0072b2", "o"),
@@ -113,10 +117,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "docs")
-    folder = parser.parse_args().out
+    parser.add_argument("--only", choices=PICTURES, action="append", help="draw this only; repeatable")
+    arguments = parser.parse_args()
+    folder, wanted = arguments.out, arguments.only or PICTURES
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
-    draw(section(), folder / "one_pass.png")
-    draw_deviations(folder / "moments.png")
+    if "one_pass" in wanted:
+        draw(section(), folder / "one_pass.png")
+    if "moments" in wanted:
+        draw_deviations(folder / "moments.png")
+    if "field" in wanted:
+        field_pictures.draw(field_blocks.section(), folder)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md, docs/faults.md,
-docs/any_network.md, docs/any_training.md, docs/one_pass.md, docs/moments.md, docs/topology.md, docs/streams.md and
-docs/priors.md from benchmarks/results/.
+docs/any_network.md, docs/any_training.md, docs/one_pass.md, docs/moments.md, docs/topology.md, docs/streams.md,
+docs/priors.md and docs/field_results.md from benchmarks/results/.
 
     python benchmarks/render.py
 
@@ -24,6 +24,7 @@ from common import machine
 from common.cells import REASON_COLUMNS
 from files import section_tables
 from pages import (
+    field_blocks,
     moments_blocks,
     one_pass_blocks,
     priors_blocks,
@@ -53,6 +54,7 @@ PAGES = (
             "topology.md",
             "streams.md",
             "priors.md",
+            "field_results.md",
         )
     ),
 )
@@ -225,6 +227,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **topology_blocks.BLOCKS,
     **streams_blocks.BLOCKS,
     **priors_blocks.BLOCKS,
+    **field_blocks.BLOCKS,
 }
 
 

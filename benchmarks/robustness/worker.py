@@ -48,7 +48,7 @@ def jobs(plan: dict[str, Any]) -> Iterator[Job]:
 
 def check(family: str, number: int, folder: Path, seeds: Path, traps: Path) -> list[tuple[str, str]]:
     """Faults of the library on one input; its bytes are left in the folder."""
-    from robustness import hostile_inputs, hostile_networks, hostile_szd, large_files
+    from robustness import hostile_fields, hostile_inputs, hostile_networks, hostile_szd, large_files
 
     if family in hostile_inputs.FAMILIES:
         return hostile_inputs.check(family, number, folder, seeds / "report", traps)
@@ -58,6 +58,10 @@ def check(family: str, number: int, folder: Path, seeds: Path, traps: Path) -> l
         name, data = hostile_networks.mutant(family, number, seeds / "networks", traps)
         commands = number % hostile_networks.COMMANDS_EVERY == 0
         return hostile_networks.check(name, data, folder, traps, commands=commands)
+    if family == "fields":
+        data = hostile_fields.mutant(number)
+        (folder / "mutant.szf").write_bytes(data)
+        return hostile_fields.check(data)
     data = hostile_szd.mutant(family, number)
     (folder / "mutant.szd").write_bytes(data)
     return hostile_szd.check(data, folder, all_functions=family == "szd-deep" or number % 4 == 0)
@@ -91,8 +95,12 @@ def prepare(traps: Path, config: Path) -> None:
 
 def warm_up(folder: Path, seeds: Path, traps: Path) -> None:
     """Use everything once, so that late imports are not attributed to an input."""
-    from robustness import hostile_inputs, hostile_networks, hostile_szd
+    from robustness import field_seeds, hostile_fields, hostile_inputs, hostile_networks, hostile_szd
 
+    for data in field_seeds.seed_files():
+        hostile_fields.check(data)
+    if not (seeds / "networks").exists():  # only fields are tested
+        return
     for path in sorted((seeds / "networks").glob("*.szd"))[:2]:
         hostile_networks.check("warm.szd", path.read_bytes(), folder, traps, commands=True)
     hostile_networks.check(

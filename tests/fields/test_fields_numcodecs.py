@@ -78,7 +78,7 @@ def test_numcodecs_finds_the_codec_by_its_configuration():
     "wrong",
     [
         {}, {"bound": -1}, {"bound": 0}, {"bound": float("nan")}, {"bound": "1"}, {"bound": True}, {"bound": None},
-        {"bound": 1.5, "kind": "relative"}, {"bound": 1, "kind": "other"}, {"bound": 1, "effort": 0},
+        {"bound": 1.5, "kind": "relative"}, {"bound": 1, "kind": "other"}, {"bound": 1, "effort": -1},
         {"bound": 1, "more": 2}, {"bound": 1, "seed": "x"},
     ],
 )  # fmt: skip

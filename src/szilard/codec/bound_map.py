@@ -25,7 +25,9 @@ def steps() -> np.ndarray:
 
 def exponents(bounds: np.ndarray, least: float) -> np.ndarray:
     """The exponents of bounds ``[N]`` on the lattice of the least one, int64 from 0 to ``MOST``."""
-    ratio = np.maximum(bounds.astype(np.float64) / least, 1)
+    with np.errstate(over="ignore"):
+        ratio = bounds.astype(np.float64) / least
+    ratio = np.where(ratio >= 1, ratio, 1.0)  # also where there is no bound
     return np.clip(np.floor(PER_OCTAVE * np.log2(ratio)), 0, MOST).astype(np.int64)
 
 
@@ -76,20 +78,19 @@ def decode(data: bytes, layout: Layout) -> np.ndarray:
 def _least(fine: np.ndarray, side: int, layout: Layout) -> np.ndarray:
     """The least exponent of each block, ``[slices, rows, columns]``; without a coded value that of the one before."""
     height, width = layout.slice_shape
-    size = 1 << side
-    whole = np.full((layout.count, -(-height // size) * size, -(-width // size) * size), MOST + 1, np.int64)
-    whole[:, :height, :width] = fine.reshape(layout.count, height, width)
-    blocks = whole.reshape(layout.count, -(-height // size), size, -1, size).min((2, 4))
-    flat = blocks.reshape(layout.count, -1)
+    whole = fine.reshape(layout.count, height, width)
+    for axis, length in ((1, height), (2, width)):
+        whole = np.minimum.reduceat(whole, np.arange(0, length, 1 << side), axis)
+    flat = whole.reshape(layout.count, -1)
     place = np.maximum.accumulate(np.where(flat <= MOST, np.arange(flat.shape[1]), 0), axis=1)
     flat = np.take_along_axis(np.where(flat <= MOST, flat, 0), place, axis=1)
-    return flat.reshape(blocks.shape)
+    return flat.reshape(whole.shape)
 
 
 def _spread(blocks: np.ndarray, side: int, layout: Layout) -> np.ndarray:
     height, width = layout.slice_shape
-    whole = blocks.repeat(1 << side, 1).repeat(1 << side, 2)[:, :height, :width]
-    return np.ascontiguousarray(whole).reshape(layout.count, -1)
+    whole = blocks.take(np.arange(height) >> side, 1).take(np.arange(width) >> side, 2)
+    return whole.reshape(layout.count, -1)
 
 
 def _changes(blocks: np.ndarray, axis: int, layout: Layout) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from szilard.codec import base, base_search, bound_map, marks, slices, stream, weights
+from szilard.codec.fineness import Fineness
 from szilard.codec.lattice import UNITS, Bound
 from szilard.codec.network import Network
 from szilard.codec.raster import PLANE
@@ -87,7 +88,7 @@ class _Fit:
     layout: slices.Layout
     points: np.ndarray
     coded: np.ndarray
-    fine: slices.Fineness | None
+    fine: Fineness | None
     seed: int
     effort: float
     noise: float = 0.0
@@ -109,7 +110,7 @@ class _Fit:
         fine = None
         if bounds is not None:
             wide = bound_map.exponents(bounds.reshape(-1), bound.size).reshape(points.shape)
-            fine = slices.Fineness(wide, bound_map.steps())
+            fine = Fineness(wide, bound_map.steps())
         coded = marked.coded.reshape(points.shape)
         return cls(layout.along(points), points, coded, fine, seed, effort)
 

@@ -125,6 +125,8 @@ class FieldCodec:
         Raises:
             SzilardError: a value has the wrong type, or the weights are damaged.
         """
+        if not isinstance(given, dict):
+            raise SzilardError("the settings of the field codec must be an object")
         flags = ("periodic", "raster", "within")
         bound, kind, text, noise = (given.get(name) for name in ("bound", "kind", "weights", "noise"))
         if (
@@ -144,5 +146,9 @@ class FieldCodec:
             except ValueError:
                 raise SzilardError("the weights of the field codec are not base64") from None
             weights = Weights.decode(data, MOST_LEVELS)
-        of = Bound(float(bound), kind == "relative")  # type: ignore[arg-type]
+        try:
+            size = float(bound)  # type: ignore[arg-type]
+        except OverflowError:
+            raise SzilardError("the bound of the field codec is too large") from None
+        of = Bound(size, kind == "relative")
         return cls(of, given["periodic"], given["raster"], weights, given["within"], float(noise))  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.codec.features import INPUTS, LINEAR, MOST, ONE
+from szilard.codec.fineness import Fineness
 from szilard.codec.grid import MOST_LEVELS
 from szilard.codec.network import (
     LINEAR_SHIFT,
@@ -21,7 +22,7 @@ from szilard.codec.network import (
     STEP,
     Network,
 )
-from szilard.codec.slices import Fineness, Layout, walk
+from szilard.codec.slices import Layout, walk
 from szilard.coding import shapes
 
 SAMPLE = 60_000  #: values, over all passes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,7 +40,7 @@ class Pass:
     neighbours: np.ndarray
     latitude: np.ndarray
 
-    def of(self, chosen: np.ndarray) -> Pass:
+    def of(self, chosen: np.ndarray | slice) -> Pass:
         """The same pass with some of its targets."""
         return replace(
             self,
@@ -56,12 +57,16 @@ def levels_for(height: int, width: int) -> int:
 
 @functools.lru_cache(maxsize=4)
 def passes(height: int, width: int, levels: int, periodic: bool) -> tuple[Pass, ...]:
+    """The passes of :func:`each_pass`, kept for the next slice; 80 bytes for each value."""
+    return tuple(each_pass(height, width, levels, periodic))
+
+
+def each_pass(height: int, width: int, levels: int, periodic: bool) -> Iterator[Pass]:
     """The passes of a slice ``[height, width]`` after its grid of stride 2^levels.
 
     A neighbour beyond an edge is replaced by the one on the other side of the target, or by the value of the coarser
     grid above and to the left of the target. With ``periodic`` columns go around, if the stride divides the width.
     """
-    found = []
     around = periodic and width % (1 << levels) == 0
     for level in range(levels - 1, -1, -1):
         h = 1 << level
@@ -81,8 +86,7 @@ def passes(height: int, width: int, levels: int, periodic: bool) -> tuple[Pass, 
                 neighbours[n] = np.where(no_row | no_column, fallback, i * width + j)
             latitude = np.abs(2 * row - (height - 1)) * 256 // max(height - 1, 1)
             targets = (row * width + column).astype(np.int32)
-            found.append(Pass(level, kind, targets, neighbours, latitude.astype(np.int32)))
-    return tuple(found)
+            yield Pass(level, kind, targets, neighbours, latitude.astype(np.int32))
 
 
 def _within(place: np.ndarray, step: int, length: int) -> tuple[np.ndarray, np.ndarray]:

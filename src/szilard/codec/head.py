@@ -43,15 +43,22 @@ def read(cursor: Cursor, most: int) -> tuple[tuple[int, ...], np.dtype, int]:
     mode, kind, ndim = cursor.take(3)
     if mode > CODED or kind >= len(DTYPES) or not 1 <= ndim <= MOST_DIMENSIONS:
         raise CodingError("the header of the field is damaged, or of a newer version")
-    shape = tuple(cursor.varint(most) for _ in range(ndim))
-    count = 1
-    for length in shape:
-        count *= length
+    shape = tuple(cursor.varint(MOST_VALUES) for _ in range(ndim))
+    count = math.prod(shape)
+    if too_large(shape):
+        raise SzilardError(f"the field claims the shape {shape}, which is too large for this version")
     if count > most:
         raise SzilardError(f"the field claims {count:,} values, more than the {most:,} that are allowed")
+    if not count and mode == CODED:
+        raise CodingError("the field has bins and no values; the file is damaged")
     if slice_size(shape) > MOST_SLICE and mode == CODED:
         raise SzilardError("the field claims a slice that is too large for this version")
     return shape, DTYPES[kind], mode
+
+
+def too_large(shape: tuple[int, ...]) -> bool:
+    """Whether an array has too many values; axes of no length count as one."""
+    return math.prod(max(length, 1) for length in shape) > MOST_VALUES
 
 
 def slice_size(shape: tuple[int, ...]) -> int:

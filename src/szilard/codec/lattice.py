@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import decimal
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +12,10 @@ from szilard.codec.network import STEP
 from szilard.errors import SzilardError
 
 UNITS = 512  #: of the lattice in a bound; a bin is 1023 wide, so that no value moves by more than 511
-LARGEST = 1 << 44
+LARGEST = 1 << 44  #: of a value
+FARTHEST = 1 << 46  #: of any point, also of predictions where no value is coded
 _FINE = 1 - 2.0**-10  # of a relative bound, for the rounding of logarithm and exponential
+LEAST_UNIT = 2.0**-1022  #: of the lattice; smaller numbers have fewer digits
 _SMALL = 1e-290  # below it products lose digits
 _TAYLOR = (
     1.0,
@@ -53,7 +57,7 @@ class Bound:
     def unit(self) -> float:
         """Width of a unit of the lattice, in the array's units or in log2."""
         if self.relative:
-            return float(np.log2(1 + self.size)) * _FINE / UNITS
+            return _log2_above_one(self.size) * _FINE / UNITS
         return self.size / UNITS
 
     def broken(
@@ -67,7 +71,8 @@ class Bound:
             allowed: absolute bounds of the same shape instead of this one.
         """
         # The difference and the product are rounded, so that they are compared with a little less than the bound.
-        error = np.abs(original.astype(np.float64) - decoded.astype(np.float64))
+        with np.errstate(over="ignore"):
+            error = np.abs(original.astype(np.float64) - decoded.astype(np.float64))
         most = np.asarray(self.size if allowed is None else allowed, dtype=np.float64)
         if self.relative:
             most = most * np.abs(original.astype(np.float64))
@@ -75,17 +80,39 @@ class Bound:
         return ~(error <= most * (1 - 2.0**-51))
 
 
+@functools.lru_cache(maxsize=64)
+def _log2_above_one(size: float) -> float:
+    """log2(1 + size), rounded correctly; that of a processor's library differs in its last digit from others."""
+    with decimal.localcontext(decimal.Context(prec=40)):
+        return float((1 + decimal.Decimal(size)).ln() / decimal.Decimal(2).ln())
+
+
 def to_integers(values: np.ndarray, unit: float) -> np.ndarray | None:
-    """The nearest points of the lattice, int64; None if one is too far from zero."""
-    scaled = np.floor(values.astype(np.float64) / unit + 0.5)
+    """The nearest points of the lattice, int64; None if one is too far from zero, or the unit has lost digits."""
+    if unit < LEAST_UNIT:
+        return None
+    with np.errstate(over="ignore"):
+        scaled = np.floor(values.astype(np.float64) / unit + 0.5)
     if scaled.size and not np.abs(scaled).max() < LARGEST:
         return None
     return scaled.astype(np.int64)
 
 
 def from_integers(lattice: np.ndarray, unit: float) -> np.ndarray:
-    """Values of points of the lattice, float64: one product, which is the same everywhere."""
-    return lattice.astype(np.float64) * unit
+    """Values of points of the lattice, float64: one product, which is the same everywhere; it may be infinite."""
+    with np.errstate(over="ignore"):
+        return lattice.astype(np.float64) * unit
+
+
+def mean(points: np.ndarray) -> int:
+    """The mean of points, rounded down; their upper and lower bits are summed apart, because 2^17 could wrap."""
+    upper, lower = int((points >> 32).sum()), int((points & 0xFFFFFFFF).sum())
+    return ((upper << 32) + lower) // points.size
+
+
+def far_away(points: np.ndarray) -> bool:
+    """Whether a point is farther from zero than any may be."""
+    return bool(len(points)) and bool(points.max() > FARTHEST or points.min() < -FARTHEST)
 
 
 def exp2(values: np.ndarray) -> np.ndarray:

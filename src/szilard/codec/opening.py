@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from szilard.codec import base, bins, bound_map, head, marks, patches, slices, weights
+from szilard.codec.fineness import Fineness
 from szilard.codec.grid import MOST_LEVELS
 from szilard.codec.head import ALL_FLAGS, BASE, MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
-from szilard.codec.lattice import Bound
+from szilard.codec.lattice import LEAST_UNIT, Bound
 from szilard.codec.network import Network
-from szilard.codec.slices import Fineness, Layout
+from szilard.codec.slices import Layout
 from szilard.coding import CodingError, Decoder
 from szilard.coding.cursor import Cursor
 from szilard.errors import SzilardError
@@ -64,7 +65,7 @@ def decode(data: bytes, network: Network | None = None, *, most: int = head.MOST
     symbols.finish()
     if found.flags & BASE:
         points += base.synthesise(parts["base"], layout)
-    if zlib.crc32(points.astype("<i8").tobytes()) != found.check:
+    if zlib.crc32(np.ascontiguousarray(points, "<i8").data) != found.check:
         raise CodingError("the decoded integers of the field do not have the checksum of the encoder's")
     values = marks.values_of(points, found.bound, marked, found.dtype).reshape(-1)
     patches.apply(values, parts["patches"])
@@ -103,7 +104,9 @@ def _parts(data: bytes, most: int) -> _Stream:
     if (
         flags & ~ALL_FLAGS
         or levels >= MOST_LEVELS
-        or (layout.raster and (levels or not layout.has_diagonals()))
+        or (layout.raster and levels)
+        or not layout.has_few_passes()
+        or bound.unit < LEAST_UNIT
     ):
         raise CodingError("the header of the field is damaged, or of a newer version")
     names = [*PARTS[:7], *PARTS[7:8] * bool(flags & MAPPED), *PARTS[8:] * bool(flags & BASE)]

@@ -17,6 +17,8 @@ Predict = Callable[[np.ndarray, Pass, tuple[np.ndarray, ...], int, int], tuple[n
 """From the slice so far, the pass, earlier slices, the place of the slice and the mean of its coarse grid to predicted
 values and scales, both int64 ``[M]``."""
 
+_BLOCK = 1 << 14  # targets whose features numpy computes at once
+
 
 def predictor(network: Network, compiled: bool | None = None) -> Predict:
     """Predictions of a network.
@@ -31,7 +33,10 @@ def predictor(network: Network, compiled: bool | None = None) -> Predict:
     def predict(
         known: np.ndarray, step: Pass, earlier: tuple[np.ndarray, ...], place: int, anchor: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        return network.predict(features(known, step, earlier, place, anchor), step)
+        starts = range(0, max(len(step.targets), 1), _BLOCK)
+        parts = [step.of(slice(start, start + _BLOCK)) for start in starts]
+        found = [network.predict(features(known, part, earlier, place, anchor), part) for part in parts]
+        return np.concatenate([one for one, _ in found]), np.concatenate([one for _, one in found])
 
     return predict
 

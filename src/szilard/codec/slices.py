@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from szilard.codec.features import PREVIOUS, Features, features
-from szilard.codec.grid import Pass, passes
+from szilard.codec.fineness import Fineness, rises
+from szilard.codec.grid import Pass, each_pass, passes
+from szilard.codec.lattice import FARTHEST, far_away, mean
 from szilard.codec.network import STEP, Network
 from szilard.codec.predicting import predictor
-from szilard.codec.raster import raster_passes
+from szilard.codec.raster import each_diagonal, raster_passes
 from szilard.coding import CodingError
 
-_LEAST_DIAGONAL = 8  # mean number of values
-FARTHEST = 1 << 46  #: of any point of a lattice, also of predictions where no value is coded
+_KEPT = 1 << 20  # values of a slice whose passes are kept from one array to the next
+_LEAST_DIAGONAL = 8  # mean number of values, also of another pass
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,15 @@ class Layout:
         """Levels whose linear parts the network uses."""
         return 1 if self.raster else self.levels
 
+    def has_few_passes(self) -> bool:
+        """Whether the passes of a slice have as many values on average as diagonals must have."""
+        height, width = self.slice_shape
+        if self.raster:
+            return self.has_diagonals()
+        halves = [1 << level for level in range(self.levels)]
+        count = sum((3 if min(height, width) > half else int(max(height, width) > half)) for half in halves)
+        return height * width >= _LEAST_DIAGONAL * count
+
     def has_diagonals(self) -> bool:
         """Whether the diagonals of a slice have enough values to code them in order of rows."""
         height, width = self.slice_shape
@@ -81,11 +92,15 @@ class Layout:
         length = self.shape[-3] if len(self.shape) > 2 else 1
         return number % length * 256 // max(length - 1, 1)
 
-    def steps(self) -> tuple[Pass, ...]:
-        """The passes of a slice."""
+    def steps(self) -> Iterable[Pass]:
+        """The passes of a slice; those of a single large one are listed as they are needed, and not kept."""
+        found: Iterable[Pass]
+        small = math.prod(self.slice_shape) <= _KEPT
         if self.raster:
-            return raster_passes(*self.slice_shape)
-        return passes(*self.slice_shape, self.levels, self.periodic)
+            found = (raster_passes if small else each_diagonal)(*self.slice_shape)
+        else:
+            found = (passes if small else each_pass)(*self.slice_shape, self.levels, self.periodic)
+        return found if small or self.count == 1 else tuple(found)
 
     def coarse(self) -> np.ndarray:
         """Places of the coarsest grid in a slice, row by row, ``[rows, columns]``; the first value of a raster."""
@@ -94,24 +109,6 @@ class Layout:
             return np.zeros((min(height, 1), min(width, 1)), np.int64)
         stride = 1 << self.levels
         return np.arange(0, height, stride)[:, None] * width + np.arange(0, width, stride)
-
-
-@dataclass(frozen=True)
-class Fineness:
-    """The widths of the bins of a lattice.
-
-    Attributes:
-        exponents: ``[slices, rows · columns]``, of the widths.
-        widths: of a bin by its exponent; a step of the exponent is a step of the scale.
-    """
-
-    exponents: np.ndarray
-    widths: np.ndarray
-
-    def of(self, number: int, step: Pass, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Widths of the bins of a pass, and its scales in these widths, both ``[M]``."""
-        k = self.exponents[number][step.targets]
-        return self.widths[k], np.maximum(scale - k, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,9 +143,11 @@ def walk(layout: Layout, lattice: np.ndarray, numbers: Iterable[int] | None = No
         numbers: of the slices; None: all.
     """
     coarse, steps = layout.coarse(), layout.steps()
+    if not steps:
+        return
     for number in range(layout.count) if numbers is None else numbers:
         earlier = tuple(lattice[other] for other in layout.earlier(number))
-        anchor = int(lattice[number][coarse].sum()) // coarse.size
+        anchor = mean(lattice[number][coarse])
         for step in steps:
             yield Visit(number, step, earlier, layout.place(number), anchor)
 
@@ -195,7 +194,8 @@ def encode(
             bins.append(wanted[has])
         else:
             bins.append(wanted)
-        values[step.targets] = predicted + width * wanted
+        found = predicted + width * wanted
+        values[step.targets] = found if coded is None else np.clip(found, -FARTHEST, FARTHEST)
         scales.append(scale)
     empty = np.empty(0, np.int64)
     return first, np.concatenate([empty, *bins]), np.concatenate([empty, *scales])
@@ -225,6 +225,8 @@ def decode(
         CodingError: a value is beyond the lattice.
     """
     height, width = layout.slice_shape
+    if first.size and max(int(first.max()), -int(first.min())) * STEP > FARTHEST:
+        raise CodingError("a value of the field is beyond the lattice; the file is damaged")
     lattice = np.zeros((layout.count, height * width), np.int64)
     lattice[:, layout.coarse()] = first * STEP
     predict = predictor(network, compiled)
@@ -235,12 +237,15 @@ def decode(
         if fine is not None:
             wide, scale = fine.of(number, step, scale)
         if coded is None:
-            found = predicted + wide * bins(scale)
+            found = predicted + rises(bins(scale), wide)
+            far = far_away(found)
         else:
             has = coded[number][step.targets]
             found = predicted
-            found[has] += (wide if isinstance(wide, int) else wide[has]) * bins(scale[has])
-        if len(found) and (found.max() >= FARTHEST or found.min() <= -FARTHEST):
+            found[has] += rises(bins(scale[has]), wide if isinstance(wide, int) else wide[has])
+            far = far_away(found) and far_away(found[has])
+            np.clip(found, -FARTHEST, FARTHEST, out=found)
+        if far:
             raise CodingError("a value of the field is beyond the lattice; the file is damaged")
         lattice[number][step.targets] = found
     return lattice

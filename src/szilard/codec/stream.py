@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from szilard.codec import base, bins, bound_map, head, marks, patches, slices
+from szilard.codec.fineness import Fineness
 from szilard.codec.grid import levels_for
 from szilard.codec.head import BASE, MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
 from szilard.codec.lattice import UNITS, Bound
-from szilard.codec.slices import Fineness, Layout
+from szilard.codec.slices import Layout
 from szilard.codec.weights import Weights, digest
 from szilard.coding import Encoder
 from szilard.coding.leb128 import encoded as varint
@@ -63,7 +64,7 @@ def checked(array: np.ndarray) -> np.ndarray:
         raise SzilardError(f"a field must be float32 or float64, not {array.dtype}; convert it first")
     if not 1 <= array.ndim <= head.MOST_DIMENSIONS:
         raise SzilardError(f"a field must have 1 to {head.MOST_DIMENSIONS} dimensions, not {array.ndim}")
-    if array.size > head.MOST_VALUES or head.slice_size(array.shape) > head.MOST_SLICE:
+    if head.too_large(array.shape) or head.slice_size(array.shape) > head.MOST_SLICE:
         raise SzilardError(f"a field of {array.size:,} values is too large for one stream; code it in chunks")
     return np.ascontiguousarray(array, dtype=little)
 
@@ -127,7 +128,7 @@ def _coded(
         PERIODIC * layout.periodic | RELATIVE * bound.relative | MARKED * any_marks | OUTSIDE * (not within)
     )
     flags |= RASTER * layout.raster | MAPPED * (mapped is not None) | BASE * (smooth is not None)
-    check = zlib.crc32(points.astype("<i8").tobytes())
+    check = zlib.crc32(np.ascontiguousarray(points, "<i8").data)
     start = head.write(array, head.CODED) + bytes([flags, layout.levels, head.axes_byte(layout.axes)])
     whole = start + np.array([bound.size], "<f8").tobytes() + check.to_bytes(4, "little")
     whole += b"".join(varint(len(section)) + section for section in sections)

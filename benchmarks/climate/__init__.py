@@ -1,0 +1,1 @@
+"""Parts of field.py: fields, peers, judges and measures, and their figures."""
