@@ -144,7 +144,7 @@ def test_the_table_fits_80_columns(monkeypatch):
         (["--bound", "t=1", "--chunks", "time=0"], "--chunks must be DIM=N"),
         (["--bound", "t=1", "--chunks", "time=1,time=2"], "--chunks names time twice"),
         (["--bound", "t=1", "--chunks", "hour=2"], "--chunks names the dimension hour, which is not there"),
-        (["--bound", "t=1", "--effort", "0"], "--effort must be positive"),
+        (["--bound", "t=1", "--effort", "-1"], "--effort must be finite and not negative"),
         (["--bound", "t=1", "--workers", "0"], "--workers must be at least 1"),
         (["--bound", "t=1", "--resume", "--overwrite"], "give one of --resume and --overwrite"),
         (["--bound", "t=1", "-o", "."], "has no name"),

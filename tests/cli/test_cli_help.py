@@ -14,7 +14,7 @@ from szilard import data, methods, networks
 #: Modules that take half a second or more to import; --help must not import them.
 HEAVY = (
     "torch", "numpy", "scipy", "sklearn", "matplotlib", "torchmetrics", "lightning_fabric", "lightning", "jinja2",
-    "constriction", "PIL",
+    "constriction", "PIL", "dask", "zarr", "netCDF4",
 )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_help_lists_every_data_set_network_and_method(monkeypatch):
         assert any(name == known for known, _ in networks.names())
 
 
-@pytest.mark.parametrize("command", ["fit", "measure", "predict", "report"])
+@pytest.mark.parametrize("command", ["fit", "measure", "predict", "report", "encode", "decode"])
 def test_every_command_has_examples(command):
     typed = szilard(command, "--help")
     assert typed.code == 0

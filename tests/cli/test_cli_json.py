@@ -143,6 +143,28 @@ def test_files(folder, fitted):
     assert set(compared["differences"][0]) == {"name", "identical", "largest", "relative"}
 
 
+def test_stores_of_fields(folder, monkeypatch):
+    for name in ("xarray", "zarr", "netCDF4"):
+        pytest.importorskip(name)
+    from field_files import netcdf, quick_fits
+
+    quick_fits(monkeypatch)
+    source, store = netcdf(folder / "in.nc"), folder / "s.zarr"
+    found = run("encode", source, "-o", store, "--bound", "t=0.05")
+    check(found, documented("szilard encode"))
+    assert set(found["variables"][0]) <= documented_words("szilard encode")
+    check(run("decode", store, "-o", folder / "o.nc"), documented("szilard decode"))
+    found = run("inspect", store)
+    check(found, documented("szilard inspect", 2))
+    assert set(found["variables"][0]) <= documented_words("szilard inspect")
+    found = run("verify", store)
+    check(found, documented("szilard verify", 1))
+    assert set(found["variables"][0]) <= documented_words("szilard verify")
+    found = run("verify", store, "--original", source)
+    check(found, documented("szilard verify", 2))
+    assert set(found["variables"][0]) <= documented_words("szilard verify")
+
+
 def test_every_command_is_documented(folder):
     from szilard.cli import command_files
 

@@ -16,8 +16,8 @@ from szilard.cli.option_names import for_command_line
 from szilard.errors import SzilardError, SzilardWarning
 
 PACKAGES = (
-    "bayes", "compression", "cost", "data", "likelihood", "networks", "training", "methods", "metrics", "sparse",
-    "topology",
+    "bayes", "compression", "cost", "data", "fields", "likelihood", "networks", "training", "methods", "metrics",
+    "sparse", "topology",
 )  # fmt: skip
 PYTHON = re.compile(
     r"(?<![-\w./])(max_drop|max_bytes|hold_out|drop_constant|input_shape|n_train|data_root|lam)\b|\btask ?=|"
@@ -116,6 +116,14 @@ def test_rewriting_is_idempotent():
             "one of noisy, random, not 'x'",
         ),
         ("multilabel (as task says)", "multilabel (as --task says)"),
+        (
+            "an earlier write did not finish; resume it, or overwrite it to start anew",
+            "an earlier write did not finish; add --resume to continue it, or --overwrite to start anew",
+        ),
+        (
+            "s.zarr exists; name another folder, or overwrite it",
+            "s.zarr exists; name another folder, or add --overwrite",
+        ),
         ("lambda is no option, and neither is a slam", "lambda is no option, and neither is a slam"),
         ("runs/max_drop_05/run.toml does not exist", "runs/max_drop_05/run.toml does not exist"),
     ],

@@ -26,6 +26,7 @@ _PARTS = {
     "escapes": "errors beyond all bins",
     "patches": "values that rounding would move too far",
     "map": "the map of bounds",
+    "base": "waves of low frequency below the values",
     "values": "chunks that are stored as they are",
 }
 

@@ -64,7 +64,8 @@ Effort = Annotated[
     typer.Option(
         "--effort",
         metavar="X",
-        help="Factor on the time of the fit, half a minute of a core for each variable.",
+        help="Factor on the time of the fit, half a minute of a core for each variable; 0 takes the weights that are "
+        "shipped, and the store is larger.",
         rich_help_panel=_WORK,
     ),
 ]
