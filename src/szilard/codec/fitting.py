@@ -94,8 +94,11 @@ def sample(
         count = len(has)
         if not count:
             continue
-        share = size * math.sqrt(count / total / len(numbers)) / 4
-        kept = min(count, max(_LEAST // max(1, len(numbers) // 8), int(share)))
+        if layout.raster:
+            kept = min(count, math.ceil(size * count / total))
+        else:
+            share = size * math.sqrt(count / total / len(numbers)) / 4
+            kept = min(count, max(_LEAST // max(1, len(numbers) // 8), int(share)))
         chosen = has[np.sort(generator.choice(count, kept, replace=False))]
         given = visit.features(known, chosen)
         unit = np.exp2(given.exponent.astype(np.float64))

@@ -18,6 +18,8 @@ from szilard.coding import Encoder
 from szilard.coding.leb128 import encoded as varint
 from szilard.errors import SzilardError
 
+_WORTH_TRYING = 8  # ratio of a coded array from which on it is not compared with the array as it is
+
 
 def encode(
     array: np.ndarray, bound: Bound, weights: Weights | None, *, periodic: bool = False,
@@ -40,11 +42,13 @@ def encode(
     """
     array = checked(array)
     allowed = None if bounds is None else checked_bounds(bounds, array, bound)
-    stored = head.raw(array)
     if weights is None or not array.size:
-        return stored
+        return head.raw(array)
     layout = layout_of(array, periodic, raster)
     found = _coded(array, bound, weights, layout, within, allowed, noise)
+    if found is not None and len(found) <= array.nbytes // _WORTH_TRYING:
+        return found
+    stored = head.raw(array)
     return stored if found is None or len(found) >= len(stored) else found
 
 
