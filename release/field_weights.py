@@ -20,6 +20,7 @@ import torch
 from szilard.codec import fitting, marks, slices, stream, weights
 from szilard.codec.grid import MOST_LEVELS
 from szilard.codec.lattice import Bound
+from szilard.codec.layout import Layout
 from szilard.coding import shapes
 
 SHARES = (5e-2, 1e-2, 1e-3, 1e-4)  # of the range
@@ -31,7 +32,7 @@ TARGET = Path(__file__).parents[1] / "src" / "szilard" / "codec" / "default.bin"
 class Field:
     """A field on its lattice, and what it costs at present."""
 
-    layout: slices.Layout
+    layout: Layout
     points: np.ndarray
     coded: np.ndarray
     bits: float = 1.0  # of a value

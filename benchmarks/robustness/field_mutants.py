@@ -20,6 +20,7 @@ from szilard.codec.features import INPUTS, LINEAR
 from szilard.codec.fineness import Fineness
 from szilard.codec.grid import MOST_LEVELS
 from szilard.codec.lattice import FARTHEST
+from szilard.codec.layout import Layout
 from szilard.codec.network import MOST_BIAS, Network
 from szilard.coding import Decoder, Encoder, Model
 from szilard.coding.leb128 import encoded as varint
@@ -220,7 +221,7 @@ def coded_anew(draft: Draft, rng: random.Random) -> Draft:
 
 
 def bins_of(
-    layout: slices.Layout, used: Network, first: np.ndarray, coded: np.ndarray, fine: Fineness | None,
+    layout: Layout, used: Network, first: np.ndarray, coded: np.ndarray, fine: Fineness | None,
     rng: random.Random,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Bins and scales of a lattice of our choice, up to where a decoder refuses it."""

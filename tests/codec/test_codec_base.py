@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from szilard.codec import base, cosines, slices
 from szilard.codec.features import INPUTS, LINEAR
 from szilard.codec.grid import MOST_LEVELS
+from szilard.codec.layout import Layout
 from szilard.codec.network import STEP, Network
-from szilard.codec.slices import Layout
 from szilard.coding import CodingError, Encoder, Model
 from szilard.coding.leb128 import encoded as varint
 
@@ -141,7 +141,7 @@ def test_integers_are_those_that_were_recorded():
     levels = np.arange(-300, 300).reshape(60, 10)[:, :4].astype(np.int32)
     data = written(layout, 1234, 99, (2, 2, 7, 9), 60, levels)
     code = (
-        "import sys, hashlib; from szilard.codec import base; from szilard.codec.slices import Layout;"
+        "import sys, hashlib; from szilard.codec import base; from szilard.codec.layout import Layout;"
         "f = base.synthesise(bytes.fromhex(sys.argv[1]), Layout((2, 3, 17, 24), 0, True));"
         "print(hashlib.sha256(f.astype('<i8').tobytes()).hexdigest())"
     )

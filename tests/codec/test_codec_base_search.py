@@ -7,7 +7,7 @@ import pytest
 
 from szilard.codec import base, base_search
 from szilard.codec.lattice import UNITS
-from szilard.codec.slices import Layout
+from szilard.codec.layout import Layout
 
 LAYOUT = Layout((2, 24, 36), 0, True)
 

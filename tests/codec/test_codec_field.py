@@ -14,6 +14,7 @@ from szilard.codec import Bound, FieldCodec, bins, head, marks, opening, slices,
 from szilard.codec.features import bit_length, log2
 from szilard.codec.grid import levels_for, passes
 from szilard.codec.lattice import exp2
+from szilard.codec.layout import Layout
 from szilard.coding.leb128 import encoded as varint
 from szilard.errors import SzilardError
 from szilard.kernels import native
@@ -54,7 +55,7 @@ def test_exp2_is_exact_to_two_units():
 @pytest.mark.parametrize("size", [10**3, 10**7, 1 << 43])
 @pytest.mark.parametrize("shape", [(2, 3, 33, 17), (40, 64), (19,)])
 def test_compiled_predictions_are_those_of_numpy(hidden, size, shape):
-    layout = slices.Layout(shape, levels_for(*slices.Layout(shape, 0, True).slice_shape), True)
+    layout = Layout(shape, levels_for(*Layout(shape, 0, True).slice_shape), True)
     r = np.random.default_rng(hidden)
     points = r.integers(-size, size, (layout.count, int(np.prod(layout.slice_shape))))
     found = []
@@ -143,7 +144,7 @@ def test_slices_are_predicted_along_the_axes_that_change_least():
     r = np.random.default_rng(0)
     member = r.normal(size=(1, 4, 2, 12, 12)).cumsum(-1)
     array = (member + 0.01 * r.normal(size=(5, 4, 2, 12, 12))).reshape(5 * 4 * 2, -1)
-    layout = slices.Layout((5, 4, 2, 12, 12), 1, False).along((1000 * array).astype(np.int64))
+    layout = Layout((5, 4, 2, 12, 12), 1, False).along((1000 * array).astype(np.int64))
     assert layout.axes[0] == 0
     assert layout.earlier(0) == ()
     assert layout.earlier(8 + 3) == (3, {1: 9, 2: 10}[layout.axes[1]])

@@ -28,6 +28,7 @@ from szilard.codec import (
 from szilard.codec.features import INPUTS, LINEAR
 from szilard.codec.fineness import Fineness
 from szilard.codec.grid import MOST_LEVELS, levels_for
+from szilard.codec.layout import Layout
 from szilard.codec.network import MOST_BIAS, STEP, Network
 from szilard.coding import CodingError, shapes
 from szilard.coding.leb128 import encoded as varint
@@ -119,10 +120,10 @@ def test_plain_bits_take_memory_for_their_integers_only():
 def test_every_usual_layout_has_few_passes():
     for height in (1, 2, 3, 9, 17, 33, 65):
         for width in (1, 2, 7, 16, 32, 70):
-            layout = slices.Layout((height, width), levels_for(height, width), False)
+            layout = Layout((height, width), levels_for(height, width), False)
             assert layout.has_few_passes(), (height, width)
             for levels in range(6):
-                layout = slices.Layout((height, width), levels, False)
+                layout = Layout((height, width), levels, False)
                 assert layout.has_few_passes() == (height * width >= 8 * len(layout.steps()))
 
 
@@ -130,7 +131,7 @@ def test_slices_of_few_values_take_no_time_each(monkeypatch):
     array = smooth(3000, 2, 2)
     data = bytearray(stream.encode(array, Bound(0.05), coded_network()))
     assert opening.order(data) == "coarse to fine"
-    monkeypatch.setattr(slices.Layout, "earlier", lambda *_: pytest.fail("a step for each slice"))
+    monkeypatch.setattr(Layout, "earlier", lambda *_: pytest.fail("a step for each slice"))
     assert np.abs(opening.decode(bytes(data)) - array).max() <= 0.05
     at = len(head.write(array, head.CODED)) + 1
     data[at] = 1
@@ -150,7 +151,7 @@ def hostile(value=8191, linear=32767):
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_predictions_that_run_away_stay_on_the_lattice(sign, compiled, monkeypatch):
     """Without a coded value for hundreds of diagonals; the encoder has what the decoder will have."""
-    layout = slices.Layout((1, 700, 40), 0, False, raster=True)
+    layout = Layout((1, 700, 40), 0, False, raster=True)
     points = np.zeros((1, 28_000), np.int64)
     points[0, :500] = sign * (1 << 43)
     coded = np.zeros(points.shape, bool)
@@ -169,7 +170,7 @@ def test_predictions_that_run_away_stay_on_the_lattice(sign, compiled, monkeypat
 @pytest.mark.parametrize("fine", [False, True])
 @pytest.mark.parametrize("value", [bins.MOST_BIN, -bins.MOST_BIN])
 def test_bins_beyond_the_lattice_are_refused(value, fine):
-    layout = slices.Layout((32,), 2, False)
+    layout = Layout((32,), 2, False)
     wide = Fineness(np.full((1, 32), bound_map.MOST), bound_map.steps()) if fine else None
     with pytest.raises(CodingError, match="beyond the lattice"):
         slices.decode(
@@ -189,7 +190,7 @@ def test_the_mean_of_many_large_points_does_not_wrap():
 
 def test_a_map_takes_no_more_memory_than_its_values():
     """Blocks of 16 by 16 of slices of one value: whole blocks would take 256 times as much."""
-    layout = slices.Layout((4096, 1, 1), 0, False)
+    layout = Layout((4096, 1, 1), 0, False)
     fine = np.full((4096, 1), 3)
     data, _ = bound_map.encode(fine, fine > 0, layout)
     tracemalloc.start()
@@ -232,7 +233,7 @@ def test_a_stream_with_a_unit_that_has_lost_digits_is_refused():
 
 @pytest.mark.parametrize("raster", [False, True])
 def test_passes_of_a_single_large_slice_are_not_held_at_once(raster):
-    layout = slices.Layout((1040, 1024), 0 if raster else 5, False, raster=raster)
+    layout = Layout((1040, 1024), 0 if raster else 5, False, raster=raster)
     tracemalloc.start()
     seen = sum(len(step.targets) for step in layout.steps())
     left, peak = tracemalloc.get_traced_memory()
@@ -245,7 +246,7 @@ def test_passes_of_a_single_large_slice_are_not_held_at_once(raster):
 def test_the_waves_of_a_long_axis_take_a_limited_memory():
     for length in (1, 100, 8192, 1 << 16, cosines.MOST_LENGTH):
         assert length * cosines.most_waves(length) <= max(1 << 21, length)
-    layout = slices.Layout((cosines.MOST_LENGTH,), 5, False)
+    layout = Layout((cosines.MOST_LENGTH,), 5, False)
     data = varint(1) + zigzag(0) + varint(1) + varint(256) + varint(1) + bytes(8)
     with pytest.raises(CodingError, match="too large"):
         base.synthesise(data, layout)

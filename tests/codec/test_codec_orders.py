@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 from scipy.stats import norm
 
-from szilard.codec import Bound, FieldCodec, bound_map, opening, slices, stream
+from szilard.codec import Bound, FieldCodec, bound_map, opening, stream
+from szilard.codec.layout import Layout
 from szilard.codec.raster import raster_passes
 from szilard.coding import CodingError
 from szilard.errors import SzilardError
@@ -86,7 +87,7 @@ def test_values_keep_their_own_bounds(ndim, seed, kind):
 @pytest.mark.parametrize("shape", [(9,), (5, 7), (3, 2, 21, 34)])
 def test_maps_of_exponents_go_round(shape):
     r = np.random.default_rng(0)
-    layout = slices.Layout(shape, 0, False)
+    layout = Layout(shape, 0, False)
     for largest in (0, 3, bound_map.MOST):
         fine = r.integers(0, largest + 1, (layout.count, int(np.prod(layout.slice_shape))))
         coded = r.random(fine.shape) < 0.7

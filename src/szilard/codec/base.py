@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from szilard.codec import cosines, latents
-from szilard.codec.slices import Layout
+from szilard.codec.layout import Layout
 from szilard.coding import CodingError, Decoder, Encoder, Model
 from szilard.coding.cursor import Cursor
 from szilard.coding.leb128 import encoded as varint

@@ -8,7 +8,7 @@ import numpy as np
 
 from szilard.codec import base
 from szilard.codec.lattice import UNITS
-from szilard.codec.slices import Layout
+from szilard.codec.layout import Layout
 
 START, LEAST, MOST = 2.0, 0.25, 64.0  #: of the deviation, in bounds
 _GAIN = 0.97  # of the estimate without a base: less is within the error of estimates

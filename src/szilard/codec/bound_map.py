@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
+from szilard.codec.layout import Layout
 from szilard.codec.network import STEP
-from szilard.codec.slices import Layout
 from szilard.coding import CodingError, Decoder, Encoder
 
 PER_OCTAVE = 4

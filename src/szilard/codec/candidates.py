@@ -11,6 +11,7 @@ import numpy as np
 from szilard.codec import base, base_search, bound_map, marks, slices, stream, weights
 from szilard.codec.fineness import Fineness
 from szilard.codec.lattice import UNITS, Bound
+from szilard.codec.layout import Layout
 from szilard.codec.network import Network
 from szilard.codec.raster import PLANE
 from szilard.codec.weights import Weights
@@ -85,7 +86,7 @@ def best(
 class _Fit:
     """A field that networks are fitted to, in one order."""
 
-    layout: slices.Layout
+    layout: Layout
     points: np.ndarray
     coded: np.ndarray
     fine: Fineness | None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from szilard.codec.features import INPUTS, LINEAR, MOST, ONE
 from szilard.codec.fineness import Fineness
 from szilard.codec.grid import MOST_LEVELS
+from szilard.codec.layout import Layout
 from szilard.codec.network import (
     LAST_SHIFT,
     LINEAR_SHIFT,
@@ -24,7 +25,7 @@ from szilard.codec.network import (
     STEP,
     Network,
 )
-from szilard.codec.slices import Layout, walk
+from szilard.codec.slices import walk
 from szilard.coding import shapes
 
 SAMPLE = 60_000  #: values, over all passes

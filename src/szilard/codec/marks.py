@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from szilard.codec.lattice import Bound, exp2, from_integers, to_integers
-from szilard.codec.slices import Layout
+from szilard.codec.layout import Layout
 from szilard.coding import CodingError, Decoder
 
 MOST_MARKS = 250  #: different values that are not finite

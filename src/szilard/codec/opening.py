@@ -12,8 +12,8 @@ from szilard.codec.fineness import Fineness
 from szilard.codec.grid import MOST_LEVELS
 from szilard.codec.head import ALL_FLAGS, BASE, MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
 from szilard.codec.lattice import LEAST_UNIT, Bound
+from szilard.codec.layout import Layout
 from szilard.codec.network import Network
-from szilard.codec.slices import Layout
 from szilard.coding import CodingError, Decoder
 from szilard.coding.cursor import Cursor
 from szilard.errors import SzilardError

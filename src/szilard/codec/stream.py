@@ -12,7 +12,7 @@ from szilard.codec.fineness import Fineness
 from szilard.codec.grid import levels_for
 from szilard.codec.head import BASE, MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
 from szilard.codec.lattice import UNITS, Bound
-from szilard.codec.slices import Layout
+from szilard.codec.layout import Layout
 from szilard.codec.weights import Weights, digest
 from szilard.coding import Encoder
 from szilard.coding.leb128 import encoded as varint
