@@ -7,7 +7,7 @@
 namespace field {
 
 constexpr int NEIGHBOURS = 20, LINEAR = 23, INPUTS = 31, HIDDEN = 32, BLOCK = 64;
-constexpr int32_t MOST = 4095, FAR = 1 << 30, LEAST = 256;
+constexpr int32_t MOST = 4095, FAR = 1 << 30, LEAST = 256, MOST_SHIFT = (1 << 21) - 1;
 
 static inline int32_t cut(int64_t value, int64_t most) { return (int32_t)(value > most ? most : value < -most ? -most : value); }
 
@@ -39,8 +39,8 @@ static inline int32_t within(int32_t value, int32_t low, int32_t high) {
 
 static void predict(const szilard_field_network &net, const szilard_field_pass &pass, int64_t *predicted,
                     int32_t *scales) {
-    alignas(64) int32_t inputs[INPUTS][BLOCK], one[HIDDEN][BLOCK], two[HIDDEN][BLOCK], last[2][BLOCK];
-    alignas(64) int64_t middle[BLOCK];
+    alignas(64) int32_t inputs[INPUTS][BLOCK], one[HIDDEN][BLOCK], two[HIDDEN][BLOCK];
+    alignas(64) int64_t middle[BLOCK], last[2][BLOCK];
     alignas(64) double linear[BLOCK];
     int32_t exponent[BLOCK], spread_log[BLOCK];
     const int n = pass.neighbours, hidden = net.hidden;
@@ -94,13 +94,22 @@ static void predict(const szilard_field_network &net, const szilard_field_pass &
         layer(hidden, hidden, net.second, net.biases + hidden, one, two);
         for (int u = 0; u < hidden; ++u)
             for (int l = 0; l < BLOCK; ++l) two[u][l] = within(one[u][l] + within(two[u][l], 0, MOST), 0, MOST);
-        layer(2, hidden, net.last, net.biases + 2 * hidden, two, last);
+        for (int u = 0; u < 2; ++u) {
+            int64_t sum[BLOCK];
+            for (int l = 0; l < BLOCK; ++l) sum[l] = (int64_t)net.biases[2 * hidden + u] * 16;
+            for (int i = 0; i < hidden; ++i) {
+                const int64_t w = net.last[u * hidden + i];
+                for (int l = 0; l < BLOCK; ++l) sum[l] += w * two[i][l];
+            }
+            for (int l = 0; l < BLOCK; ++l) last[u][l] = sum[l];
+        }
         for (int l = 0; l < lanes; ++l) {
-            const int64_t shift = within(last[0][l], -32768, 32767);
-            const int32_t log_scale = within(last[1][l], -32768, 32767);
+            const int64_t shift = cut((last[0][l] + 128) >> 8, MOST_SHIFT);
+            const int64_t scale = (last[1][l] + 8192) >> 14;
+            const int32_t log_scale = (int32_t)(scale < -32768 ? -32768 : scale > 32767 ? 32767 : scale);
             predicted[start + l] = middle[l] + (((int64_t)linear[l] + 8192) >> 14) +
-                                   ((shift * ((int64_t)1 << exponent[l])) >> 8);
-            scales[start + l] = within(((log_scale + spread_log[l] - 2816) >> 6) + 32, 0, 155);
+                                   ((shift * ((int64_t)1 << exponent[l])) >> 14);
+            scales[start + l] = within(((log_scale + spread_log[l] - 2816 + 32) >> 6) + 32, 0, 155);
         }
     }
 }

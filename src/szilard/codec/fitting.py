@@ -13,8 +13,10 @@ from szilard.codec.features import INPUTS, LINEAR, MOST, ONE
 from szilard.codec.fineness import Fineness
 from szilard.codec.grid import MOST_LEVELS
 from szilard.codec.network import (
+    LAST_SHIFT,
     LINEAR_SHIFT,
     MOST_BIAS,
+    MOST_LAST,
     MOST_LINEAR,
     MOST_WEIGHT,
     OUTPUTS,
@@ -237,7 +239,7 @@ def integers(model: Model) -> Network:
         whole(model.linear, LINEAR_SHIFT, MOST_LINEAR),
         whole(model.first, SHIFT, MOST_WEIGHT),
         whole(model.second, SHIFT, MOST_WEIGHT),
-        whole(model.last, SHIFT, MOST_WEIGHT),
+        whole(model.last, LAST_SHIFT, MOST_LAST),
         whole(model.biases, SHIFT + 8, MOST_BIAS),
         model.shape,
     )
@@ -247,7 +249,7 @@ def integers(model: Model) -> Network:
 def floating(network: Network) -> Model:
     """A network in integers as one in floating point."""
     model = Model(network.hidden, shape=network.shape)
-    for name, scale in (("linear", LINEAR_SHIFT), ("first", SHIFT), ("second", SHIFT), ("last", SHIFT)):
+    for name, scale in (("linear", LINEAR_SHIFT), ("first", SHIFT), ("second", SHIFT), ("last", LAST_SHIFT)):
         getattr(model, name).copy_(torch.as_tensor(getattr(network, name) / 2.0**scale))
     model.biases.copy_(torch.as_tensor(network.biases / 2.0 ** (SHIFT + 8)))
     return model

@@ -13,10 +13,12 @@ from szilard.errors import SzilardError
 
 STEP = 1023  #: width of a bin of the lattice; the bound is 512
 MOST_HIDDEN = 32
-MOST_WEIGHT = 8191  #: of the network, in 1024ths
+MOST_WEIGHT = 8191  #: of the hidden layers, in 2^-10
+MOST_LAST = 131071  #: of the last layer, in 2^-14
 MOST_BIAS = (1 << 28) - 1  #: in 2^-18
 MOST_LINEAR = 32767  #: in 2^-14
-SHIFT, LINEAR_SHIFT = 10, 14
+SHIFT, LAST_SHIFT, LINEAR_SHIFT = 10, 14, 14
+MOST_SHIFT = (1 << 21) - 1  #: of the first output, in 2^-14
 OUTPUTS = 2
 
 
@@ -24,14 +26,14 @@ OUTPUTS = 2
 class Network:
     """Weights of the prediction: a linear part for each pass, and a network with two hidden layers.
 
-    Sums of the network stay below 2^31 and those of the linear part below 2^52, so that 32-bit integers and doubles
-    compute them exactly in any order.
+    Sums of the hidden layers stay below 2^31 and those of the last layer and the linear part below 2^52, so that 32-bit
+    integers and doubles compute them exactly in any order.
 
     Attributes:
         linear: int64 ``[MOST_LEVELS, 3, LINEAR]``, in 2^-14.
         first: int64 ``[h, INPUTS]``, in 2^-10.
         second: int64 ``[h, h]``.
-        last: int64 ``[2, h]``.
+        last: int64 ``[2, h]``, in 2^-14.
         biases: int64 ``[2 h + 2]``, in 2^-18.
         shape: of the distribution of what is not predicted, see :mod:`szilard.coding.shapes`.
     """
@@ -52,7 +54,7 @@ class Network:
             "last": (OUTPUTS, hidden),
             "biases": (2 * hidden + OUTPUTS,),
         }
-        most = {"linear": MOST_LINEAR, "biases": MOST_BIAS}
+        most = {"linear": MOST_LINEAR, "last": MOST_LAST, "biases": MOST_BIAS}
         for name, shape in shapes.items():
             values = getattr(self, name)
             if not 1 <= hidden <= MOST_HIDDEN or values.shape != shape or values.dtype != np.int64:
@@ -72,13 +74,16 @@ class Network:
         one = _layer(self.first, first, given.inputs)
         one = np.clip(one, 0, MOST)
         two = np.clip(one + np.clip(_layer(self.second, second, one), 0, MOST), 0, MOST)
-        shift, log_scale = np.clip(_layer(self.last, last, two), -32768, 32767)
+        sums = (self.last.astype(np.float64) @ two.astype(np.float64)).astype(np.int64)
+        sums += (last << (LAST_SHIFT - SHIFT))[:, None]
+        shift = np.clip((sums[0] + (1 << 7)) >> 8, -MOST_SHIFT, MOST_SHIFT)
+        log_scale = np.clip((sums[1] + (1 << (LAST_SHIFT - 1))) >> LAST_SHIFT, -32768, 32767)
         predicted = (
             given.middle
             + ((linear.astype(np.int64) + (1 << (LINEAR_SHIFT - 1))) >> LINEAR_SHIFT)
-            + ((shift << given.exponent) >> 8)
+            + ((shift << given.exponent) >> LAST_SHIFT)
         )
-        scales = ((log_scale + given.spread - (11 << 8)) >> 6) - shapes.PER_OCTAVE * shapes.LOWEST
+        scales = ((log_scale + given.spread - (11 << 8) + 32) >> 6) - shapes.PER_OCTAVE * shapes.LOWEST
         return predicted, np.clip(scales, 0, shapes.SCALES - 1)
 
 

@@ -12,16 +12,24 @@ import numpy as np
 
 from szilard.codec.features import INPUTS, LINEAR
 from szilard.codec.grid import MOST_LEVELS
-from szilard.codec.network import MOST_BIAS, MOST_HIDDEN, MOST_LINEAR, MOST_WEIGHT, OUTPUTS, Network
+from szilard.codec.network import (
+    MOST_BIAS,
+    MOST_HIDDEN,
+    MOST_LAST,
+    MOST_LINEAR,
+    MOST_WEIGHT,
+    OUTPUTS,
+    Network,
+)
 from szilard.coding import Decoder, Encoder, shapes
 from szilard.errors import SzilardError
 
 PARTS = ("linear", "first", "second", "last", "biases")
-MOST_STEP = {"linear": 14, "biases": 20}  #: of log2 of a step; the network's weights
+MOST_STEP = {"linear": 14, "last": 16, "biases": 20}  #: of log2 of a step; the network's weights
 SAME = 31  #: instead of a step: a part is that of the default weights
 _MOST = 12
-_START = {"linear": 3, "first": 2, "second": 2, "last": 2, "biases": 9}
-_SHA256 = "4cce88c13938d63f819a7f6261321cc9a52832c85c8bc6087775cb9c07cdf6ab"
+_START = {"linear": 3, "first": 2, "second": 2, "last": 5, "biases": 9}
+_SHA256 = "6917ec7983ad41750603d0081186c04f5ba931c91ee4d78ed56922057226397a"
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +117,7 @@ def rounded(network: Network, steps: dict[str, int], base: Network | None = None
         if step == SAME:
             values[name] = start
             continue
-        most = {"linear": MOST_LINEAR, "biases": MOST_BIAS}.get(name, MOST_WEIGHT)
+        most = {"linear": MOST_LINEAR, "last": MOST_LAST, "biases": MOST_BIAS}.get(name, MOST_WEIGHT)
         levels = (given - start + ((1 << step) >> 1)) >> step
         levels = np.clip(levels, -((most + start) >> step), (most - start) >> step)
         values[name] = start + (levels << step)
