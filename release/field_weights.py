@@ -4,6 +4,9 @@
 
 The fields are drawn with power laws as spectra, with variances that change from place to place, and with fronts;
 monthly sea-surface temperatures (OSTIA) have coasts. None of them is read by a benchmark.
+
+Streams of format 1 mean the weights that are shipped: they must stay as they are. Better ones need a number of their
+own in the first byte of the weights.
 """
 
 from __future__ import annotations

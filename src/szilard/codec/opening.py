@@ -107,6 +107,7 @@ def _parts(data: bytes, most: int) -> _Stream:
         or (layout.raster and levels)
         or not layout.has_few_passes()
         or bound.unit < LEAST_UNIT
+        or (bound.relative and flags & MAPPED)
     ):
         raise CodingError("the header of the field is damaged, or of a newer version")
     names = [*PARTS[:7], *PARTS[7:8] * bool(flags & MAPPED), *PARTS[8:] * bool(flags & BASE)]
