@@ -251,7 +251,7 @@ def test_progress_is_told_of_every_chunk(tmp_path):
 def test_an_array_needs_a_name(tmp_path):
     data = dataset()["t"]
     data.szilard.to_zarr(tmp_path / "s", 0.05, fit=FIT)
-    assert data.szilard.check(data).ok
+    assert xr.open_zarr(tmp_path / "s")["t"].szilard.check(data).ok
     with pytest.raises(SzilardError, match="has no name"):
         data.rename(None).szilard.to_zarr(tmp_path / "b", 0.05)
     with pytest.raises(SzilardError, match="dataset of xarray is needed, not ndarray"):

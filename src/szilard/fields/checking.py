@@ -41,11 +41,13 @@ def check(
         workers: threads; None: one for each core, at most four.
 
     Raises:
-        SzilardError: the two have other shapes, or the bound of a variable is not known.
+        SzilardError: the two have other shapes, the bound of a variable is not known, nothing has a bound, or the
+            original lacks a variable or coordinate that the store has.
     """
     stored, source = _opened(dataset), _opened(original)
     threads = blocks.workers_of(workers)
     found = _limits(stored, source, bound, threads)
+    _check_whole(stored, source, found)
     compared = {name: _compared(stored, source, name, limit, threads) for name, limit in found.items()}
     names = [str(name) for name in source.variables if name not in found]
     there = [name for name in names if name in stored.variables]
@@ -56,6 +58,21 @@ def check(
         tuple(name for name in there if not equal[name]),
         tuple(str(name) for name in source.variables if name not in stored.variables),
     )
+
+
+def _check_whole(stored: xr.Dataset, source: xr.Dataset, found: dict[str, Limit]) -> None:
+    """Raise if there would be nothing to compare, or something of the store would be left out."""
+    if not found:
+        raise SzilardError(
+            "no variable of the store has a bound, so that there is nothing to check; open the store with "
+            "xarray.open_zarr and check that, or state the bound"
+        )
+    absent = [str(name) for name in stored.variables if name not in source.variables]
+    if absent:
+        raise SzilardError(
+            f"the original has no {printable(absent[0])}, which the store holds; give what the store was made of, or "
+            "select the same variables of both"
+        )
 
 
 def _opened(given: xr.Dataset | xr.DataArray | str | Path) -> xr.Dataset:
@@ -74,8 +91,13 @@ def _limits(stored: xr.Dataset, source: xr.Dataset, bound: Any, workers: int) ->
     stated: dict[str, Stated] = {}
     for name, variable in stored.data_vars.items():
         codec = variable.encoding.get("serializer")
-        if not isinstance(codec, ZarrField) or name not in source.variables:
+        if not isinstance(codec, ZarrField):
             continue
+        if name not in source.variables:
+            raise SzilardError(
+                f"the original has no variable {printable(str(name))}, which the store holds with a bound; give what "
+                "the store was made of, or select the same variables of both"
+            )
         if MAP in variable.attrs:
             stated[str(name)] = _mapped(str(name), str(variable.attrs[MAP]), source, bound)
         else:
