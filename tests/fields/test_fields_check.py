@@ -21,7 +21,9 @@ def store(tmp_path):
 
 
 def test_a_variable_that_the_original_lacks_is_refused(store):
-    with pytest.raises(SzilardError, match="the original has no variable t, which the store holds with a bound"):
+    with pytest.raises(
+        SzilardError, match="the original has no variable t, which the store holds with a bound"
+    ):
         store.szilard.check(xr.Dataset())
     with pytest.raises(SzilardError, match="the original has no variable u"):
         store.szilard.check(dataset().drop_vars("u"))

@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 
 from szilard.errors import SzilardError, SzilardWarning, printable
+from szilard.fields.limits import Limit
+from szilard.fields.zarr_codec import ZarrField
 
 PACKING = ("scale_factor", "add_offset")
 FILLING = ("_FillValue", "missing_value")
@@ -20,12 +22,13 @@ _STORAGE = frozenset({
 })  # fmt: skip
 
 
-def checked(name: str, variable: xr.Variable) -> None:
-    """Raise if a reader would decode a variable again, and warn if it was packed.
+def checked(name: str, variable: xr.Variable, limit: Limit) -> None:
+    """Raise if a reader would decode a variable again, and warn if it was packed or rounded before.
 
     Args:
         name: of a variable that gets a bound.
         variable: as it is in memory.
+        limit: the bound.
     """
     shown = printable(name)
     raw = [key for key in (*PACKING, *FILLING) if key in variable.attrs]
@@ -34,9 +37,18 @@ def checked(name: str, variable: xr.Variable) -> None:
             f"{shown} has {raw[0]} in its attributes: its values are not decoded, so that a bound on them would not "
             "hold for a reader; open the file with decode_cf=True, or delete the attribute"
         )
+    before = variable.encoding.get("serializer")
+    if isinstance(before, ZarrField):
+        warnings.warn(
+            SzilardWarning(
+                f"{shown} was rounded before, with the bound {before.words}, and is now rounded with {limit.words}; "
+                "errors add up, so that the first original is not within the new bound"
+            ),
+            stacklevel=2,
+        )
     kept = variable.encoding.get("dtype")
     packed = [key for key in PACKING if key in variable.encoding]
-    if packed or (kept is not None and np.dtype(kept) != variable.dtype):
+    if packed or (kept is not None and _other(np.dtype(kept), variable.dtype)):
         how = f" as {np.dtype(kept)}" if kept is not None else ""
         warnings.warn(
             SzilardWarning(
@@ -45,6 +57,11 @@ def checked(name: str, variable: xr.Variable) -> None:
             ),
             stacklevel=2,
         )
+
+
+def _other(kept: np.dtype, dtype: np.dtype) -> bool:
+    """Whether two types differ in more than the order of bytes."""
+    return kept.newbyteorder("=") != dtype.newbyteorder("=")
 
 
 def plain(variable: xr.Variable) -> dict[str, Any]:

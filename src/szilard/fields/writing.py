@@ -74,7 +74,7 @@ def write(
     found = limits(whole, bound, threads)
     plans = {}
     for name, limit in found.items():
-        encodings.checked(name, whole.variables[name])
+        encodings.checked(name, whole.variables[name], limit)
         shape = chosen(whole.variables[name], chunks)
         calls.check_size(shape, name)
         around = goes_around(whole[name]) if periodic is None else periodic

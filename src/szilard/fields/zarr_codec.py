@@ -15,7 +15,7 @@ from zarr.registry import register_codec
 
 from szilard.codec import FieldCodec
 from szilard.errors import SzilardError
-from szilard.fields import calls
+from szilard.fields import calls, rounded
 
 NAME = "szilard.field"
 
@@ -46,6 +46,12 @@ class ZarrField(ArrayBytesCodec):
             raise SzilardError("ZarrField takes a codec or its settings, not both")
         object.__setattr__(self, "settings", json.dumps(codec.to_dict(), sort_keys=True))
         object.__setattr__(self, "codec", codec)
+
+    @property
+    def words(self) -> str:
+        """The bound: ``0.05``, or ``1 % of each value``; of a map the least one."""
+        bound = self.codec.bound
+        return f"{100 * bound.size:.4g} % of each value" if bound.relative else f"{bound.size:.4g}"
 
     def __repr__(self) -> str:
         kind = "relative" if self.codec.bound.relative else "absolute"
@@ -97,7 +103,9 @@ class ZarrField(ArrayBytesCodec):
         return chunk_spec.prototype.nd_buffer.from_numpy_array(array)
 
     def _encode(self, array: np.ndarray, dtype: np.dtype) -> bytes:
-        return calls.encoded(self.codec, array.astype(dtype, copy=False))
+        values = array.astype(dtype, copy=False)
+        rounded.warn_once(values, self.codec.bound, self.settings)
+        return calls.encoded(self.codec, values)
 
 
 def _native(dtype: Any) -> np.dtype:
