@@ -66,6 +66,17 @@ def test_the_order_in_memory_is_kept():
     assert np.abs(out - values).max() <= BOUND
 
 
+def test_an_array_in_fortran_order_comes_back_with_its_own_shape():
+    values = np.asfortranarray(smooth(30, 20, 2))
+    field = NumcodecsField(BOUND, periodic=True)
+    found = field.decode(field.encode(values))
+    assert found.shape == values.shape
+    assert found.flags.f_contiguous
+    assert np.abs(found - values).max() <= BOUND
+    out = np.empty(values.shape, "f4")
+    assert np.abs(field.decode(field.encode(values), out=out) - values).max() <= BOUND
+
+
 def test_numcodecs_finds_the_codec_by_its_configuration():
     field = NumcodecsField(0.5, kind="relative", periodic=True, effort=0.3, seed=4)
     config = json.loads(json.dumps(field.get_config()))
@@ -103,10 +114,11 @@ def test_damaged_bytes_are_refused():
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_an_array_in_zarr_format_2(tmp_path, order):
-    values = smooth(3, 30, 36)
+@pytest.mark.parametrize("shape", [(3, 30, 36), (2, 20, 20), (4, 30)])
+def test_an_array_in_zarr_format_2(tmp_path, order, shape):
+    values = smooth(*shape)
     array = zarr.create_array(
-        tmp_path / "a", shape=values.shape, chunks=(2, 30, 36), dtype="f4", zarr_format=2, order=order,
+        tmp_path / "a", shape=values.shape, chunks=(2, *shape[1:]), dtype="f4", zarr_format=2, order=order,
         compressors=NumcodecsField(BOUND),
     )  # fmt: skip
     array[...] = values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from szilard.codec import Bound, FieldCodec
 from szilard.errors import SzilardError
 
 KINDS = ("absolute", "relative")
+FORTRAN = b"F"  #: behind the stream of an array whose first axis is contiguous in memory
 
 
 class NumcodecsField(Codec):
@@ -43,7 +45,7 @@ class NumcodecsField(Codec):
         Bound(self.bound, kind == "relative")
 
     def encode(self, buf: Any) -> bytes:
-        """The stream of an array, weights included; the order of values in memory is kept, as numcodecs wants it.
+        """The stream of an array, weights included, and a mark if the order in memory is Fortran's.
 
         Args:
             buf: an array of float32 or float64 with one to five dimensions.
@@ -53,22 +55,26 @@ class NumcodecsField(Codec):
             raise SzilardError(
                 "the codec szilard.field encodes arrays of float32 or float64, not plain bytes"
             )
-        if array.flags.f_contiguous and not array.flags.c_contiguous:
-            array = array.T
+        mark = FORTRAN if array.flags.f_contiguous and not array.flags.c_contiguous else b""
         codec = FieldCodec.fit(
             array, Bound(self.bound, self.kind == "relative"), periodic=self.periodic, within=True,
             seed=self.seed, effort=self.effort,
         )  # fmt: skip
-        return codec.encode(array)
+        return codec.encode(array) + mark
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         """The array of a stream.
 
         Args:
             buf: the stream.
-            out: array that takes the values; None: a new one with the shape of the one that was encoded.
+            out: array that takes the values; None: a new one with the shape, and the order in memory, of the one that
+                was encoded.
         """
-        array = FieldCodec(Bound(self.bound, self.kind == "relative")).decode(ensure_bytes(buf))
+        data = bytes(ensure_bytes(buf))
+        marked = _marked(data)
+        array = FieldCodec(Bound(self.bound, self.kind == "relative")).decode(data[:-1] if marked else data)
+        if marked:  # zarr takes the values in the order in which they are in memory
+            array = np.asfortranarray(array)
         if out is None:
             return array
         given = np.asarray(out)
@@ -76,6 +82,9 @@ class NumcodecsField(Codec):
             raise SzilardError(
                 f"the stream holds {array.size} values of {array.dtype}, which do not fit the array that is given"
             )
+        if isinstance(out, np.ndarray) and out.shape == array.shape:
+            np.copyto(out, array.view(out.dtype) if out.dtype.kind != "f" else array)
+            return out
         return ndarray_copy(array, out)
 
     def get_config(self) -> dict[str, Any]:
@@ -103,6 +112,11 @@ class NumcodecsField(Codec):
             raise SzilardError(
                 "the settings of the codec szilard.field are damaged, or of a newer version"
             ) from None
+
+
+def _marked(data: bytes) -> bool:
+    """Whether a mark follows a whole stream, which ends in a checksum of all before it."""
+    return data.endswith(FORTRAN) and zlib.crc32(data[:-5]) == int.from_bytes(data[-5:-1], "little")
 
 
 register_codec(
