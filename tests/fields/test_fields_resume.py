@@ -131,6 +131,20 @@ def test_a_resume_uses_the_weights_of_the_first_session(tmp_path, monkeypatch):
     assert check(tmp_path / "s", dataset()).ok
 
 
+def test_a_resume_writes_damaged_chunks_again(tmp_path, monkeypatch):
+    stopped(monkeypatch, tmp_path / "s", after=4)
+    files = sorted((tmp_path / "s.unfinished" / "store").rglob("c/*/*/*"))
+    whole = {file: file.read_bytes() for file in files}
+    files[0].write_bytes(b"")
+    files[1].write_bytes(whole[files[1]][:-7])
+    files[2].write_bytes(whole[files[2]][:40] + b"x" + whole[files[2]][41:])
+    written = write(dataset(), tmp_path / "s", 0.05, resume=True, **OPTIONS)
+    assert written.variables["t"].new_chunks == 5 - (len(files) - 3)
+    for file, data in whole.items():
+        assert (tmp_path / "s" / file.relative_to(tmp_path / "s.unfinished" / "store")).read_bytes() == data
+    assert check(tmp_path / "s", dataset()).ok
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_write_that_stopped_before_its_chunks_starts_anew(tmp_path, monkeypatch, resume):
     with monkeypatch.context() as patch:

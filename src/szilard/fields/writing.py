@@ -182,6 +182,7 @@ def _written(writer: ChunkWriter, spent: tuple[float, float], told: Progress) ->
         chunks=plan.chunks,
         n_chunks=writer.total,
         new_chunks=new,
+        exact_chunks=writer.exact,
         periodic=plan.periodic,
         seconds=spent[0] + time.perf_counter() - start,
         cpu_seconds=spent[1] + cpu,

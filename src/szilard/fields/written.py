@@ -19,6 +19,7 @@ class WrittenVariable:
         chunks: shape of a chunk.
         n_chunks: number of chunks.
         new_chunks: of these, the chunks that this call wrote; the others are of the session that it continued.
+        exact_chunks: of ``n_chunks``, those stored as they are, because coding them would not be smaller.
         periodic: whether its last axis goes around.
         seconds: of this call for this variable, fit included.
         cpu_seconds: processor time of the same.
@@ -32,6 +33,7 @@ class WrittenVariable:
     chunks: tuple[int, ...]
     n_chunks: int
     new_chunks: int
+    exact_chunks: int
     periodic: bool
     seconds: float
     cpu_seconds: float

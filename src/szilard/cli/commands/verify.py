@@ -94,6 +94,7 @@ def _store(path: Path, original: Path | None, *, as_json: bool, wide: bool) -> N
         else:
             checked_table.show_whole(path, every, wide=wide)
         return
+    from szilard.coding import CodingError
     from szilard.errors import SzilardError, printable
     from szilard.fields import check
 
@@ -104,7 +105,12 @@ def _store(path: Path, original: Path | None, *, as_json: bool, wide: bool) -> N
                 f"{original} has no variable {printable(absent[0])}, which {path} holds with a bound; name the file "
                 "that it was made of"
             )
-        found = check(stored, source)
+        try:
+            found = check(stored, source)
+        except CodingError:
+            with progress_bar.shown(quiet=as_json) as told:
+                whole.check_whole(path, told)  # names the file
+            raise
     if as_json:
         output.as_json(checked_table.as_json(path, original, found))
     else:
