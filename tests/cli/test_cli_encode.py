@@ -97,6 +97,19 @@ def test_packed_sources_are_a_note():
     assert note.startswith("t was packed")
 
 
+def test_chunks_that_are_stored_exactly_are_a_note():
+    data = dataset()
+    data["t"][4:8] = np.random.default_rng(0).normal(size=(4, 20, 36)) * 1e6
+    netcdf("in.nc", data)
+    found = json.loads(encode("in.nc", "-o", "s.zarr", "--bound", "t=1e-6", *CHUNKS, "--json").stdout)
+    (one,) = found["variables"]
+    assert 0 < one["exact_chunks"] <= one["n_chunks"] == 3
+    assert found["notes"] == [
+        f"{one['exact_chunks']} of 3 chunks of t are stored exactly, because coding them would not be smaller"
+    ]
+    assert "stored exactly, because" not in encode("in.nc", "-o", "r.zarr", "--bound", "t=range:1e-3").output
+
+
 def test_durations_are_numbers_with_a_bound():
     data = dataset()
     data["u"].attrs["units"] = "s"

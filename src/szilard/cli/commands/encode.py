@@ -59,6 +59,7 @@ def encode(
         left = opening.groups(source)
         with progress_bar.shown(quiet=quiet or json) as told:
             written = _written(dataset, out, wanted, {**options, "progress": told})
+    found += notes.of_exact_chunks(written)
     if left:
         found.append(f"groups are left out: {written_table.names(left)}")
     seconds = time.perf_counter() - start

@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from szilard.cli.option_names import for_command_line
 from szilard.errors import SzilardWarning, first_line, printable
+
+if TYPE_CHECKING:
+    from szilard.fields import Written
 
 
 @contextlib.contextmanager
@@ -30,6 +34,16 @@ def collected() -> Iterator[list[str]]:
             continue
         if sentence not in found:
             found.append(sentence)
+
+
+def of_exact_chunks(written: Written) -> list[str]:
+    """A sentence for each variable of which chunks are stored as they are."""
+    return [
+        f"{one.exact_chunks:,} of {one.n_chunks:,} chunks of {printable(one.name)} are stored exactly, because coding "
+        "them would not be smaller"
+        for one in written.variables.values()
+        if one.exact_chunks
+    ]
 
 
 def _of_programmers(category: type[Warning]) -> bool:
