@@ -162,6 +162,22 @@ def test_a_map_of_other_coordinates_or_lengths_is_refused():
         found({"t": xr.DataArray(np.ones(9), dims="lat")}, data)
 
 
+@pytest.mark.parametrize("shape", [(36,), (20, 36), (20, 1), (1, 1, 36), (10, 20, 36), (1,)])
+def test_a_map_of_numpy_is_laid_as_numpy_broadcasts(shape):
+    data = dataset()
+    given = np.random.default_rng(0).uniform(0.1, 1, shape)
+    limit = found({"t": given}, data)["t"]
+    assert limit.bound.size == given.min()
+    laid = np.asarray(limit.laid(data["t"].variable, (4, 9, 36)))
+    np.testing.assert_array_equal(laid, np.broadcast_to(given, (10, 20, 36)))
+
+
+@pytest.mark.parametrize("shape", [(20,), (20, 2), (2, 10, 20, 36), (0, 36)])
+def test_a_map_of_numpy_that_does_not_broadcast_is_refused(shape):
+    with pytest.raises(SzilardError, match=r"map of bounds of t has the shape .* cannot be broadcast"):
+        found({"t": np.ones(shape)}, dataset())
+
+
 def test_each_chunk_is_given_its_part_of_a_map(tmp_path, monkeypatch):
     data, given = spread().drop_vars("u"), []
 

@@ -30,13 +30,13 @@ class Stated:
             value (map).
         size: the bound, the share, or the factor on the map.
         name: variable of the same dataset that holds the map.
-        array: the map itself.
+        array: the map itself; one of numpy has the variable's last dimensions, of its length or of length one.
     """
 
     kind: Kind
     size: float
     name: str | None = None
-    array: xr.DataArray | None = None
+    array: xr.DataArray | np.ndarray | None = None
 
     @property
     def words(self) -> str:
@@ -62,7 +62,7 @@ def parse(value: Any, variable: str) -> Stated:
     """
     if isinstance(value, Stated):
         return value
-    if isinstance(value, xr.DataArray):
+    if isinstance(value, xr.DataArray) or (isinstance(value, np.ndarray) and value.ndim):
         return Stated("map", 1.0, array=value)
     if isinstance(value, Bound):
         return Stated("relative" if value.relative else "absolute", value.size)
@@ -70,7 +70,10 @@ def parse(value: Any, variable: str) -> Stated:
         return _of_text(value.strip(), variable)
     if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
         return Stated("absolute", _positive(float(value), variable, "bound"))
-    raise SzilardError(f"the bound of {printable(variable)} must be {_FORMS}, not {type(value).__name__}")
+    raise SzilardError(
+        f"the bound of {printable(variable)} must be {_FORMS}, or an array of xarray or numpy, not "
+        f"{type(value).__name__}"
+    )
 
 
 def by_variable(bound: Any) -> dict[str, Stated]:

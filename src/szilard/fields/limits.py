@@ -176,6 +176,8 @@ def _map(dataset: xr.Dataset, name: str, stated: Stated) -> xr.Variable:
                 f"{_names(dataset)}"
             )
         array = dataset[stated.name]
+    if isinstance(array, np.ndarray):
+        array = _named(array, dataset.variables[name], shown)
     if array.dtype.kind not in "fiu":
         raise SzilardError(f"the map of bounds of {shown} is {array.dtype}; it must be of numbers")
     target = dataset[name]
@@ -200,6 +202,20 @@ def _map(dataset: xr.Dataset, name: str, stated: Stated) -> xr.Variable:
                 "bring it to the same ones (reindex_like)"
             )
     return array.variable
+
+
+def _named(array: np.ndarray, variable: xr.Variable, shown: str) -> xr.DataArray:
+    """An array that numpy would broadcast to a variable, with the variable's last dimensions."""
+    sizes = variable.shape[variable.ndim - array.ndim :] if array.ndim <= variable.ndim else ()
+    if len(sizes) != array.ndim or any(n not in (1, m) for n, m in zip(array.shape, sizes, strict=True)):
+        raise SzilardError(
+            f"the map of bounds of {shown} has the shape {array.shape}, which cannot be broadcast to that of the "
+            f"variable, {variable.shape}; give an array of its last dimensions, or an xarray.DataArray"
+        )
+    dims = variable.dims[variable.ndim - array.ndim :]
+    kept = [n == m for n, m in zip(array.shape, sizes, strict=True)]
+    index = tuple(slice(None) if keep else 0 for keep in kept)
+    return xr.DataArray(array[index], dims=[dim for dim, keep in zip(dims, kept, strict=True) if keep])
 
 
 def _least(variable: xr.Variable, laid: xr.Variable, stated: Stated, name: str, workers: int) -> float | None:
