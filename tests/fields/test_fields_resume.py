@@ -184,7 +184,7 @@ def test_a_store_is_replaced_when_the_new_one_is_complete(tmp_path, monkeypatch)
     write(data, path, {"t": 0.05}, **OPTIONS)
     with pytest.raises(SzilardError, match="exists; name another folder, or overwrite it"):
         write(data, path, 0.05, **OPTIONS)
-    with pytest.raises(SzilardError, match="nothing to resume"):
+    with pytest.raises(SzilardError, match="is complete, so that there is nothing to resume"):
         write(data, path, 0.05, resume=True, **OPTIONS)
     stopped(monkeypatch, path, overwrite=True)
     assert check(path, data).ok

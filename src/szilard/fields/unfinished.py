@@ -47,7 +47,7 @@ class Unfinished:
             raise SzilardError(
                 f"{path} exists"
                 + (
-                    ", so that there is nothing to resume"
+                    " and is complete, so that there is nothing to resume"
                     if resume
                     else "; name another folder, or overwrite it"
                 )
