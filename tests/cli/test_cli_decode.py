@@ -44,6 +44,33 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+def test_netcdf_keeps_what_netcdf_has(monkeypatch):
+    import netCDF4
+
+    quick_fits(monkeypatch)
+    data = dataset().drop_vars("label").assign_coords(height=2.0)
+    data["lat"].attrs["bounds"], data["lat_bnds"] = "lat_bnds", (("lat", "two"), np.zeros((20, 2)))
+    data.to_netcdf("in.nc", unlimited_dims=["time"])
+    assert szilard("encode", "in.nc", "-o", "s.zarr", "--bound", "t=0.05").code == 0
+    assert szilard("decode", "s.zarr", "-o", "o.nc").code == 0
+    assert szilard("decode", "s.zarr", "-o", "t.nc", "--variable", "t").code == 0
+    with netCDF4.Dataset("o.nc") as file:
+        assert [name for name, one in file.dimensions.items() if one.isunlimited()] == ["time"]
+        assert "szilard_unlimited" not in file.ncattrs()
+        filled = {name for name, one in file.variables.items() if "_FillValue" in one.ncattrs()}
+        assert filled == {"t", "u"}
+        named = {n: one.coordinates for n, one in file.variables.items() if "coordinates" in one.ncattrs()}
+        assert named == {"t": "area height", "u": "area height", "n": "height"}
+        assert "coordinates" not in file.ncattrs()
+        assert (file["t"].filters()["zlib"], file["t"].filters()["complevel"]) == (True, 4)
+        assert file["t"].chunking() == [10, 20, 36]
+    with netCDF4.Dataset("t.nc") as file:
+        assert set(file["t"].coordinates.split()) <= set(file.variables)
+    assert szilard("verify", "s.zarr", "--original", "in.nc").code == 0
+    with xr.open_dataset("o.nc") as found:
+        assert abs(found.t - data.t).max() <= 0.05
+
+
 @pytest.mark.parametrize("name", ["o.nc", "o.zarr"])
 def test_values_coordinates_and_attributes_are_kept(store, name):
     typed = szilard("decode", store, "-o", name)

@@ -20,6 +20,8 @@ from szilard.fields.zarr_codec import ZarrField
 
 MAP = "szilard_bound"  #: attribute of a variable whose bounds are those of a map: the bound as it was stated
 
+UNLIMITED = "szilard_unlimited"  #: attribute of a store: dimensions that had no fixed length in the source
+
 
 def write(dataset: xr.Dataset, folder: Path, plans: dict[str, Plan], codecs: dict[str, FieldCodec]) -> None:
     """Write everything but the chunks of variables with a bound.
@@ -32,6 +34,10 @@ def write(dataset: xr.Dataset, folder: Path, plans: dict[str, Plan], codecs: dic
     """
     outline = dataset.copy()
     outline.encoding = {}
+    outline.attrs.pop(UNLIMITED, None)
+    unlimited = [str(dim) for dim in dataset.encoding.get("unlimited_dims") or () if dim in dataset.sizes]
+    if unlimited:
+        outline.attrs[UNLIMITED] = sorted(unlimited)
     wanted: dict[str, dict[str, Any]] = {}
     lazy = []
     for name, variable in dataset.variables.items():

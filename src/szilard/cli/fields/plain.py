@@ -39,11 +39,17 @@ def plain(dataset: xr.Dataset, told: Told) -> tuple[xr.Dataset, list[str]]:
         told: is told of each chunk that is decoded.
     """
     from szilard.fields import ZarrField, encodings
+    from szilard.fields.template import UNLIMITED
 
     found = dataset.copy()
     notes: list[str] = []
-    found.attrs = _attributes(dataset.attrs, "the store", notes)
+    whole = dict(dataset.attrs)
+    unlimited = whole.pop(UNLIMITED, None)
+    found.attrs = _attributes(whole, "the store", notes)
     found.encoding = {}
+    if isinstance(unlimited, list):
+        found.encoding["unlimited_dims"] = {dim for dim in unlimited if dim in dataset.sizes}
+    about = _about(dataset)
     for key, variable in dataset.variables.items():
         name = str(key)
         codec = variable.encoding.get("serializer")
@@ -53,9 +59,37 @@ def plain(dataset: xr.Dataset, told: Told) -> tuple[xr.Dataset, list[str]]:
             attributes[BOUND] = _words(codec, variable.attrs)
             kept = {key: value for key, value in kept.items() if key == "coordinates"}
             found[key] = _lazy(variable, name, told)
+        if name in dataset.coords or name in about:
+            _bare(kept)
+        _name_coordinates(kept, dataset, outside=name in about)
         found[key].attrs = attributes
         found[key].encoding = kept
     return found, notes
+
+
+def _about(dataset: xr.Dataset) -> set[str]:
+    """Names of variables with the bounds of coordinates."""
+    every = dataset.variables.values()
+    keys = ("bounds", "climatology")
+    return {str(one.attrs.get(key) or one.encoding.get(key)) for one in every for key in keys}
+
+
+def _bare(encoding: dict[str, Any]) -> None:
+    """No fill value, which CF forbids for coordinates and their bounds; one that is a number of its own is kept."""
+    import numpy as np
+
+    fill = encoding.get("_FillValue")
+    if fill is None or (isinstance(fill, float | np.floating) and np.isnan(fill)):  # NaN stays NaN without it
+        encoding["_FillValue"] = None
+
+
+def _name_coordinates(encoding: dict[str, Any], dataset: xr.Dataset, *, outside: bool) -> None:
+    """Leave out of the attribute ``coordinates`` what is not in the file; bounds of coordinates have none."""
+    given = encoding.pop("coordinates", None)
+    if outside:
+        encoding["coordinates"] = None
+    elif given is not None and all(one in dataset.variables for one in str(given).split()):
+        encoding["coordinates"] = given
 
 
 def _lazy(variable: xr.Variable, name: str, told: Told) -> xr.Variable:

@@ -10,14 +10,16 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from szilard import atomic
+from szilard.cli.fields.plain import BOUND
 from szilard.errors import SzilardError, first_line, printable
 
 if TYPE_CHECKING:
     import xarray as xr
 
+_DEFLATE = 4  # level; higher ones take long and give little
 _LEAST_FREE = 1 << 20  # bytes on a disk that is not full
 
 
@@ -102,9 +104,18 @@ def _netcdf(dataset: xr.Dataset, temporary: Path, out: Path, workers: int) -> No
 
     if importlib.util.find_spec("netCDF4") is None:
         raise SzilardError("netCDF files need netCDF4; install it with: pip install 'szilard[field]'")
-    dataset.to_netcdf(temporary, mode="w", engine="netcdf4", format="NETCDF4")
+    deflated = {name: _deflated(one) for name, one in dataset.variables.items() if BOUND in one.attrs}
+    dataset.to_netcdf(temporary, mode="w", engine="netcdf4", format="NETCDF4", encoding=deflated)
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _deflated(variable: xr.Variable) -> dict[str, Any]:
+    """How netCDF stores a variable that was coded: deflated, in the chunks of the store."""
+    found: dict[str, Any] = {"zlib": True, "complevel": _DEFLATE}
+    if variable.chunks:
+        found["chunksizes"] = tuple(max(1, one[0]) for one in variable.chunks)
+    return found
 
 
 def _zarr(dataset: xr.Dataset, temporary: Path, out: Path, workers: int) -> None:
