@@ -73,3 +73,11 @@ def test_only_points_of_the_lattice_itself_count(dtype):
     assert not rounded.on_lattice(np.full(100, points[0]), unit)
     assert not rounded.on_lattice(r.integers(0, 99, 100).astype(dtype), Bound(0.5).unit)
     assert not rounded.on_lattice((280 + r.normal(size=100)).astype("f4"), Bound(1e-4).unit)
+
+
+def test_another_order_of_bytes_is_no_packing(tmp_path):
+    data = dataset()[["t"]]
+    data["t"].encoding["dtype"] = np.dtype(">f4")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SzilardWarning)
+        fields.write(data, tmp_path / "s", 0.05, fit=FIT)

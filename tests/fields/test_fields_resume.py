@@ -15,12 +15,13 @@ import pytest
 pytest.importorskip("xarray", reason="pip install 'szilard[field]'")
 pytest.importorskip("zarr", reason="pip install 'szilard[field]'")
 
+import zarr
 from field_stores import codecs, dataset
 
 from szilard import atomic, flock
 from szilard.atomic import NotWritten
 from szilard.errors import SzilardError
-from szilard.fields import calls, check, template, write
+from szilard.fields import calls, check, inspect, template, write
 
 ROOT = Path(__file__).parents[2]
 FIT = codecs(t=1, u=1)
@@ -207,6 +208,20 @@ def test_what_is_no_store_is_not_overwritten(tmp_path):
 def test_other_places_than_folders_are_refused(path):
     with pytest.raises(SzilardError, match="not a local folder"):
         write(dataset(), path, 0.05, **OPTIONS)
+
+
+def test_what_is_no_path_is_refused():
+    store = zarr.storage.MemoryStore()
+    with pytest.raises(SzilardError, match="a local folder, not MemoryStore"):
+        write(dataset(), store, 0.05, **OPTIONS)
+    with pytest.raises(SzilardError, match="a local folder, not MemoryStore"):
+        inspect(store)
+
+
+def test_a_stacked_index_is_refused(tmp_path):
+    with pytest.raises(SzilardError, match="is part of a stacked index, which zarr cannot store"):
+        write(dataset().stack(place=("lat", "lon")), tmp_path / "s", 0.05, **OPTIONS)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_leaves_nothing_that_looks_complete(tmp_path, monkeypatch):

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import zarr
-
 from szilard.codec import Bound, opening
-from szilard.errors import SzilardError, first_line, printable
+from szilard.errors import printable
 from szilard.fields import blocks
+from szilard.fields.places import arrays_of, folder_of
 from szilard.fields.template import MAP
 from szilard.fields.zarr_codec import ZarrField
 
@@ -83,16 +82,10 @@ def inspect(path: str | Path) -> Inspected:
     Raises:
         SzilardError: it is not a store, or it is damaged.
     """
-    folder = Path(path)
-    try:
-        group = zarr.open_group(folder, mode="r", zarr_format=3, use_consolidated=False)
-        arrays = dict(group.arrays())
-    except SzilardError:
-        raise
-    except Exception as error:  # zarr raises what its parsers of JSON happen to raise
-        raise SzilardError(f"{folder} is not a zarr store that can be read ({first_line(error)})") from error
+    folder = folder_of(path)
+    arrays = arrays_of(folder)
     coded, exact = {}, {}
-    for name in sorted(arrays):
+    for name in arrays:
         codecs: Any = getattr(arrays[name].metadata, "codecs", ())
         if len(codecs) == 1 and isinstance(codecs[0], ZarrField):
             coded[name] = _inspected(arrays[name], codecs[0], folder / name)

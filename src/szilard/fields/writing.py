@@ -17,6 +17,7 @@ from szilard.fields.blocks import workers_of
 from szilard.fields.chunk_writer import ChunkWriter
 from szilard.fields.chunking import check_chunks, chosen, goes_around
 from szilard.fields.limits import limits
+from szilard.fields.places import folder_of
 from szilard.fields.plan import Plan
 from szilard.fields.progress import Progress, Silent
 from szilard.fields.sampling import sample
@@ -66,7 +67,7 @@ def write(
         SzilardError: a bound does not fit, the store exists, or the disk is full; the store is then not there, or as it
             was.
     """
-    path, whole = Path(path), as_dataset(dataset)
+    path, whole = folder_of(path), as_dataset(dataset)
     _check(path, whole, chunks, effort, workers)
     place = Unfinished(path, resume=resume, overwrite=overwrite)
     told, threads = progress or Silent(), workers_of(workers)
@@ -139,6 +140,12 @@ def _check(
         if not isinstance(name, str) or "/" in name or name in ("", ".", "..") or name.startswith("__"):
             raise SzilardError(
                 f"a variable has the name {printable(str(name))!r}, which zarr cannot store; rename it (dataset.rename)"
+            )
+    for name, index in dataset.xindexes.items():
+        if isinstance(index, xr.indexes.PandasMultiIndex):
+            raise SzilardError(
+                f"{printable(str(name))} is part of a stacked index, which zarr cannot store; unstack or reset it "
+                "first (dataset.unstack, dataset.reset_index)"
             )
 
 

@@ -49,9 +49,10 @@ def inspect(path: Weights, tensors: Tensors = False, json: o.Json = False, wide:
 
     The network is not needed, and no code in the file is run. Of a store of szilard encode, no chunk is decoded.
     """
-    from szilard.cli.fields.opening import is_store
+    from szilard.cli.fields.opening import check_there, is_store
     from szilard.cli.szd_summary import is_szd
 
+    check_there(path)
     if is_store(path):
         _store(path, as_json=json, wide=wide)
         return

@@ -54,9 +54,10 @@ def verify(
     Every chunk of a store is decoded and its checksums are compared; with --original, every value is compared with the
     one that it was made of.
     """
-    from szilard.cli.fields.opening import is_store
+    from szilard.cli.fields.opening import check_there, is_store
     from szilard.errors import SzilardError
 
+    check_there(path)
     if is_store(path):
         if against is not None or key is not None:
             raise SzilardError(f"{path} is a store of fields; compare it with --original FILE")
@@ -85,9 +86,11 @@ def verify(
 def _store(path: Path, original: Path | None, *, as_json: bool, wide: bool) -> None:
     from szilard.cli import output
     from szilard.cli.fields import checked_table, opening, progress_bar, whole
+    from szilard.fields.places import arrays_of
 
+    arrays_of(path)
     if original is None:
-        with opening.opened(path), progress_bar.shown(quiet=as_json) as told:
+        with progress_bar.shown(quiet=as_json) as told:
             every = whole.check_whole(path, told)
         if as_json:
             output.as_json(checked_table.whole_as_json(path, every))

@@ -25,6 +25,20 @@ def is_store(path: Path) -> bool:
     return path.is_dir() and any((path / name).is_file() for name in _ZARR)
 
 
+def check_there(path: Path) -> None:
+    """Raise if a path that may name a store is not there, or is a write that is not finished.
+
+    Raises:
+        SzilardError: that is so.
+    """
+    if not path.exists() and path.suffix == ".zarr":
+        raise SzilardError(f"{path} does not exist; name a store that szilard encode has written")
+    if path.name.endswith(".unfinished") and (path / "lock").is_file():
+        raise SzilardError(
+            f"{path} is a write that is not finished; type the same szilard encode command with --resume"
+        )
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[xr.Dataset]:
     """The dataset of a file or store; its values are read when they are used.
@@ -34,9 +48,22 @@ def opened(path: Path) -> Iterator[xr.Dataset]:
     """
     found = _open(path)
     try:
+        _check_root(path, found)
         yield found
     finally:
         found.close()
+
+
+def _check_root(path: Path, found: xr.Dataset) -> None:
+    """Raise if all variables are in groups."""
+    names = [] if found.variables else groups(path)
+    if names:
+        from szilard.fields.places import only_groups
+
+        advice = (
+            f"such as {path / names[0]}" if is_store(path) else "as a file of its own (ncks -G : -g GROUP)"
+        )
+        raise SzilardError(only_groups(path, names, advice))
 
 
 def bounded(dataset: xr.Dataset) -> list[str]:
@@ -81,6 +108,7 @@ def _open(path: Path) -> xr.Dataset:
 
 
 def _starts(path: Path) -> bytes:
+    check_there(path)
     if path.is_dir():
         raise SzilardError(f"{path} is a folder, but not a zarr store with groups; name a store or a file")
     try:

@@ -42,18 +42,11 @@ def check_whole(path: Path, told: Told) -> list[Whole]:
     Raises:
         SzilardError: a chunk is missing or damaged, or the store cannot be read.
     """
-    import zarr
-
     from szilard.fields import ZarrField
     from szilard.fields.blocks import workers_of
+    from szilard.fields.places import arrays_of
 
-    try:
-        group = zarr.open_group(path, mode="r", use_consolidated=False)
-        arrays = dict(sorted(group.arrays()))
-    except SzilardError:
-        raise
-    except Exception as error:  # zarr raises what its parsers of JSON happen to raise
-        raise SzilardError(f"{path} is not a zarr store that can be read ({first_line(error)})") from error
+    arrays = arrays_of(path)
     told.start(0, sum(array.nbytes for array in arrays.values()))
     found = []
     for name, array in arrays.items():
