@@ -315,7 +315,7 @@ def test_samples_are_small_and_have_neighbours_along_leading_axes(shape):
 
 
 def test_a_sample_is_spread_over_a_variable(monkeypatch):
-    monkeypatch.setattr("szilard.fields.sampling.MOST", 4 * 3 * 20 * 36)
+    monkeypatch.setitem(sample.__globals__, "MOST", 4 * 3 * 20 * 36)
     variable = dataset(times=100)["t"].variable
     values, laid = sample(variable, None, (10, 20, 36))
     assert values.shape == (4, 3, 20, 36)
