@@ -14,7 +14,8 @@ from szilard.codec import Bound, FieldCodec
 from szilard.errors import SzilardError
 
 KINDS = ("absolute", "relative")
-FORTRAN = b"F"  #: behind the stream of an array whose first axis is contiguous in memory
+#: Behind a stream: whether the array was in column order in memory, and whether its numbers were big-endian.
+MARKS = {b"F": (True, False), b"B": (False, True), b"X": (True, True)}
 
 
 class NumcodecsField(Codec):
@@ -45,7 +46,7 @@ class NumcodecsField(Codec):
         Bound(self.bound, kind == "relative")
 
     def encode(self, buf: Any) -> bytes:
-        """The stream of an array, weights included, and a mark if the order in memory is Fortran's.
+        """The stream of an array, weights included, and a mark if values are in memory in column order or big-endian.
 
         Args:
             buf: an array of float32 or float64 with one to five dimensions.
@@ -55,7 +56,8 @@ class NumcodecsField(Codec):
             raise SzilardError(
                 "the codec szilard.field encodes arrays of float32 or float64, not plain bytes"
             )
-        mark = FORTRAN if array.flags.f_contiguous and not array.flags.c_contiguous else b""
+        kept = array.flags.f_contiguous and not array.flags.c_contiguous, _is_big(array.dtype)
+        mark = next((one for one, meant in MARKS.items() if meant == kept), b"")
         codec = FieldCodec.fit(
             array, Bound(self.bound, self.kind == "relative"), periodic=self.periodic, within=True,
             seed=self.seed, effort=self.effort,
@@ -73,8 +75,9 @@ class NumcodecsField(Codec):
         data = bytes(ensure_bytes(buf))
         marked = _marked(data)
         array = FieldCodec(Bound(self.bound, self.kind == "relative")).decode(data[:-1] if marked else data)
-        if marked:  # zarr takes the values in the order in which they are in memory
-            array = np.asfortranarray(array)
+        if marked:  # zarr takes the bytes as they are in memory
+            column, big = MARKS[data[-1:]]
+            array = array.astype(array.dtype.newbyteorder(">" if big else "<"), order="F" if column else "C")
         if out is None:
             return array
         given = np.asarray(out)
@@ -114,9 +117,13 @@ class NumcodecsField(Codec):
             ) from None
 
 
+def _is_big(dtype: np.dtype) -> bool:
+    return dtype != dtype.newbyteorder("<")
+
+
 def _marked(data: bytes) -> bool:
     """Whether a mark follows a whole stream, which ends in a checksum of all before it."""
-    return data.endswith(FORTRAN) and zlib.crc32(data[:-5]) == int.from_bytes(data[-5:-1], "little")
+    return data[-1:] in MARKS and zlib.crc32(data[:-5]) == int.from_bytes(data[-5:-1], "little")
 
 
 register_codec(
