@@ -10,6 +10,14 @@ from climate import field_figures, field_tables, peers
 from common import machine
 from pages.results import NotMeasured, lines, markdown
 
+SOME = (
+    "ERA-Interim u 0.001",
+    "ERA-Interim v 0.001",
+    "ERA-Interim z 0.0003",
+    "ERA5 members z 0.001",
+    "ERA5 members t 0.001",
+)
+
 
 def section() -> dict[str, Any]:
     """The results of field.py."""
@@ -82,6 +90,14 @@ def broken() -> str:
     return markdown(field_tables.BROKEN_COLUMNS, rows)
 
 
+def some() -> str:
+    """Ratios of some cells, for the README."""
+    rows = [row[:6] for row in field_tables.cell_body(section()) if row[0] in SOME]
+    if len(rows) != len(SOME):
+        raise NotMeasured("field.json has not all cells")
+    return markdown(field_tables.CELL_COLUMNS[:6], rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "field-machine": measured_on,
     "field-reading": reading,
@@ -94,4 +110,5 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "field-decoders": lambda: table(field_tables.DECODER_COLUMNS, field_tables.decoder_body),
     "field-memory": lambda: table(field_tables.MEMORY_COLUMNS, field_tables.memory_body),
     "field-promises": promises,
+    "field-some": some,
 }

@@ -202,8 +202,9 @@ def test_errors_stay_within_a_map_and_use_it(tmp_path):
         check(tmp_path / "s", data)
 
 
-def test_a_fit_is_given_the_map_of_its_sample(tmp_path):
+def test_a_fit_is_given_the_map_of_its_sample(tmp_path, monkeypatch):
     data = spread()[["t", "spread"]]
+    monkeypatch.setattr("szilard.codec.candidates._FEWEST", 3)
     written = write(data, tmp_path / "s", {"t": "map:spread"}, effort=0.01)
     assert check(tmp_path / "s", data).ok
     assert written.variables["t"].stated == "map:spread"

@@ -25,6 +25,7 @@ BOUND = 0.05
 def short_fits(monkeypatch):
     """Fits of a few steps, of one network."""
     monkeypatch.setattr("szilard.codec.candidates.HIDDEN", (4,))
+    monkeypatch.setattr("szilard.codec.candidates._FEWEST", 3)
     whole = FieldCodec.fit.__func__
 
     def short(cls, sample, bound, **options):

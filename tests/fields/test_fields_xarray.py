@@ -213,6 +213,7 @@ def test_without_a_fit_the_default_weights_serve(tmp_path):
 
 def test_weights_are_fitted_once_for_each_variable(tmp_path, monkeypatch):
     monkeypatch.setattr("szilard.codec.candidates.HIDDEN", (4,))
+    monkeypatch.setattr("szilard.codec.candidates._FEWEST", 3)
     data = dataset()[["t"]]
     written = fields.write(data, tmp_path / "s", "range:0.002", effort=0.01, chunks={"time": 2})
     assert fields.check(tmp_path / "s", data, "range:0.002").ok
