@@ -108,7 +108,9 @@ def test_weights_outside():
 def test_streams_of_random_numbers(shape, flags, named):
     data, array = made(len(shape), shape, flags, **named)
     sizes = opening.sizes(data)
-    assert shape == (3, 7) or min(sizes["plain bits"], sizes["escapes"]) > 20
+    if shape != (3, 7):  # which is a coarse grid alone
+        assert sizes["escapes"] > 9
+        assert sizes["plain bits"] > 9 or flags & MAPPED
     same(field_reference.decode(data), array.reshape(shape))
     same(opening.decode(data), array.reshape(shape))
 
