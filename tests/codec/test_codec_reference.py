@@ -64,6 +64,8 @@ def field(shape, dtype, noise, seed):
         ),
         ((2, 3, 12, 20), np.float32, Bound(0.05), {}, "coarse to fine", ()),
         ((2, 2, 3, 9, 14), np.float64, Bound(0.01, relative=True), {}, "coarse to fine", ("marks",)),
+        ((90, 6, 7), np.float32, Bound(0.05), {"periodic": True}, "coarse to fine", ()),
+        ((30, 2, 18, 3, 4), np.float64, Bound(0.05), {"noise": 5.0}, "coarse to fine", ("base",)),
         ((2, 3, 4, 5, 6), np.float32, Bound(1e-9), {}, "raw", ()),
         ((0, 3), np.float64, Bound(1.0), {}, "raw", ()),
     ],

@@ -68,8 +68,22 @@ def decode(data: bytes, outside: bytes | None = None) -> np.ndarray:
     shape = tuple(cursor.varint(2**28) for _ in range(axes))
     need(prod(max(n, 1) for n in shape) <= 2**28, "the array is too large")
     need(zlib.crc32(data[:-4]).to_bytes(4, "little") == data[-4:], "the stream is damaged")
-    found = (coded if mode else raw)(cursor, shape, np.dtype(TYPES[kind]), outside)
-    return found.reshape(shape)
+    if not mode:
+        return raw(cursor, shape, np.dtype(TYPES[kind]), outside).reshape(shape)
+    axes = turned(shape)
+    inside = tuple(shape[axis] for axis in axes)
+    found = coded(cursor, inside, np.dtype(TYPES[kind]), outside).reshape(inside)
+    return np.ascontiguousarray(np.moveaxis(found, range(len(axes)), axes))
+
+
+def turned(shape: tuple[int, ...]) -> list[int]:
+    """The axes in the order in which they are coded."""
+    axes = list(range(len(shape)))
+    short = [length < 16 for length in shape]
+    if len(shape) > 2 and all(short[-2:]) and not all(short):
+        longest = sorted(axes, key=lambda axis: (-shape[axis], -axis))[:2]
+        axes = [axis for axis in axes if axis not in longest] + sorted(longest)
+    return axes
 
 
 def raw(cursor: Cursor, shape: tuple[int, ...], dtype: np.dtype, _: bytes | None) -> np.ndarray:
