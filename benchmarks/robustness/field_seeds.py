@@ -63,7 +63,7 @@ def seal(body: bytes) -> bytes:
 def parse(data: bytes, array: np.ndarray) -> Draft:
     """The draft of a stream of an array."""
     found = opening._parts(data, array.size)
-    start = len(head.write(array, found.mode))
+    start = len(head.write(array.shape, array.dtype, found.mode))
     coded = data[start : start + 15] if found.mode == head.CODED else b""
     return Draft(
         array.shape, found.mode, head.DTYPES.index(array.dtype), None, coded, tuple(found.parts.values())
@@ -87,7 +87,7 @@ def wild_network(seed: int = 0) -> Network:
         (32767, (MOST_LEVELS, 3, LINEAR)),
         (8191, (4, INPUTS)),
         (8191, (4, 4)),
-        (8191, (2, 4)),
+        (131071, (2, 4)),
         ((1 << 23) - 1, (10,)),
     )
     return Network(*(r.integers(-most, most + 1, shape) for most, shape in sizes), seed % 3)
@@ -149,13 +149,10 @@ def seeds() -> tuple[Draft, ...]:
 
 def forced(array: np.ndarray, bound: Bound, network: Network | Weights, **given: object) -> bytes:
     """A coded stream, also where the array as it is takes fewer bytes."""
-    found = stream._coded(
-        array, bound, network if isinstance(network, Weights) else Weights(network, STEPS),
-        stream.layout_of(array, bool(given.get("periodic")), bool(given.get("raster"))),
-        bool(given.get("within", True)),
-        None if "bounds" not in given else stream.checked_bounds(given["bounds"], array, bound),  # type: ignore[arg-type]
-        float(given.get("noise", 0.0)),  # type: ignore[arg-type]
-    )  # fmt: skip
+    bounds = given.pop("bounds", None)
+    allowed = None if bounds is None else stream.checked_bounds(bounds, array, bound)  # type: ignore[arg-type]
+    weights = network if isinstance(network, Weights) else Weights(network, STEPS)
+    found = stream.coded(array, bound, weights, allowed, **given)  # type: ignore[arg-type]
     assert found is not None
     return found
 

@@ -30,6 +30,7 @@ STREAMS = [
     ("float64", "coarse to fine", 83266868),
     ("series", "coarse to fine", 965846516),
     ("raw", "raw", 2707528813),
+    ("turned", "coarse to fine", 3623295922),
 ]
 
 

@@ -19,6 +19,7 @@ from szilard.coding.leb128 import encoded as varint
 from szilard.coding.leb128 import zigzag
 
 FRACTION = 12  #: bits after the point of an amplitude
+OFFSET = float(1 << 18)  #: a deviation, in bounds, that leaves the mean and hardly any wave
 _MOST_STEP = 1 << 30
 _MOST_OFFSET = 1 << 45
 _MOST_LEVEL = (1 << 23) - 1

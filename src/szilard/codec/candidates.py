@@ -11,7 +11,7 @@ import numpy as np
 from szilard.codec import base, base_search, bound_map, marks, slices, stream, weights
 from szilard.codec.fineness import Fineness
 from szilard.codec.lattice import UNITS, Bound
-from szilard.codec.layout import Layout
+from szilard.codec.layout import Layout, turned
 from szilard.codec.network import Network
 from szilard.codec.raster import PLANE
 from szilard.codec.weights import Weights
@@ -58,11 +58,15 @@ def best(
         kept = max(1, _MOST_FITTED // int(np.prod(array.shape[-2:])))
         array = array.reshape(-1, *array.shape[-2:])[:kept]
         bounds = None if bounds is None else bounds.reshape(-1, *array.shape[-2:])[:kept]
+    axes = turned(array.shape)
+    periodic = periodic and axes[-1] == array.ndim - 1
+    array = np.ascontiguousarray(array.transpose(axes))
+    bounds = None if bounds is None else bounds.transpose(axes)
     fit = _Fit.of(array, bound, bounds, periodic, False, seed, effort)
     if fit is None:
         return None
     found = [fit.default()]
-    if array.size < _SMALL:
+    if array.size < _SMALL or not fit.layout.levels:
         return found[0]
     based = fit.with_base()
     if based is not None:
@@ -103,7 +107,7 @@ class _Fit:
         """None if there is too little to fit, the order is not for this shape, or values are beyond the lattice."""
         layout = stream.layout_of(array, periodic, raster)
         marked = marks.marks_of(array, bound)
-        if marked is None or raster != layout.raster or not layout.levels_used:
+        if marked is None or raster != layout.raster:
             return None
         points = marks.points_of(array, bound, marked, layout)
         if points is None or not marked.coded.any():

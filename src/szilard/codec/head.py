@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 
+from szilard.codec.layout import turned
 from szilard.coding import CodingError
 from szilard.coding.cursor import Cursor
 from szilard.coding.leb128 import encoded as varint
@@ -30,10 +31,9 @@ ALL_FLAGS = 127
 DTYPES = (np.dtype("<f4"), np.dtype("<f8"))
 
 
-def write(array: np.ndarray, mode: int) -> bytes:
+def write(shape: tuple[int, ...], dtype: np.dtype, mode: int) -> bytes:
     """The head of an array's stream."""
-    dims = b"".join(map(varint, array.shape))
-    return MAGIC + bytes([mode, DTYPES.index(array.dtype), array.ndim]) + dims
+    return MAGIC + bytes([mode, DTYPES.index(dtype), len(shape)]) + b"".join(map(varint, shape))
 
 
 def read(cursor: Cursor, most: int) -> tuple[tuple[int, ...], np.dtype, int]:
@@ -62,8 +62,8 @@ def too_large(shape: tuple[int, ...]) -> bool:
 
 
 def slice_size(shape: tuple[int, ...]) -> int:
-    """Values of the last two axes."""
-    return math.prod(shape[-2:])
+    """Values of a slice: of the two axes that are coded last."""
+    return math.prod([shape[axis] for axis in turned(shape)[-2:]])
 
 
 def axes_byte(axes: tuple[int, ...]) -> int:
@@ -87,7 +87,7 @@ def axes_of(byte: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 def raw(array: np.ndarray) -> bytes:
     """The array as it is: bytes of equal significance together, deflated."""
     planes = array.reshape(-1).view(np.uint8).reshape(-1, array.itemsize).T
-    whole = write(array, RAW) + zlib.compress(planes.tobytes(), 6)
+    whole = write(array.shape, array.dtype, RAW) + zlib.compress(planes.tobytes(), 6)
     return whole + zlib.crc32(whole).to_bytes(4, "little")
 
 

@@ -60,6 +60,19 @@ class Bound:
             return _log2_above_one(self.size) * _FINE / UNITS
         return self.size / UNITS
 
+    def within(self, values: np.ndarray) -> Bound:
+        """The bound for a lattice whose points are cast to the type of these values: less by half of their last digit.
+
+        Args:
+            values: float32 or float64; those that are not finite do not count.
+        """
+        half = float(np.finfo(values.dtype).eps) / 2
+        if not self.relative:
+            half *= float(np.abs(values).max(initial=0, where=np.isfinite(values)))
+        if not self.size / (2 * UNITS) < half < self.size / 2:
+            return self
+        return Bound(self.size - half, self.relative)
+
     def broken(
         self, original: np.ndarray, decoded: np.ndarray, allowed: np.ndarray | None = None
     ) -> np.ndarray:

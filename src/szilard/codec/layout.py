@@ -13,6 +13,7 @@ from szilard.codec.grid import Pass, each_pass, passes
 from szilard.codec.raster import each_diagonal, raster_passes
 
 _KEPT = 1 << 20  # values of a slice whose passes are kept from one array to the next
+_LEAST_SIDE = 16  # of a slice that has passes
 _LEAST_DIAGONAL = 8  # mean number of values, also of another pass
 
 
@@ -104,3 +105,15 @@ class Layout:
             return np.zeros((min(height, 1), min(width, 1)), np.int64)
         stride = 1 << self.levels
         return np.arange(0, height, stride)[:, None] * width + np.arange(0, width, stride)
+
+
+def turned(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The order in which the axes of an array are coded: as they are, or the two longest last if those are short.
+
+    Slices need an axis of 16 values or more, between which others are predicted.
+    """
+    axes = tuple(range(len(shape)))
+    if len(shape) < 3 or max(shape[-2:]) >= _LEAST_SIDE or max(shape) < _LEAST_SIDE:
+        return axes
+    longest = sorted(sorted(axes, key=lambda axis: (shape[axis], axis))[-2:])
+    return (*(axis for axis in axes if axis not in longest), *longest)

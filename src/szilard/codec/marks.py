@@ -10,12 +10,14 @@ from szilard.codec.lattice import Bound, exp2, from_integers, to_integers
 from szilard.codec.layout import Layout
 from szilard.coding import CodingError, Decoder
 
-MOST_MARKS = 250  #: different values that are not finite
+MOST_MARKS = 250  #: different constants
+_MANY = 16  # zeros are constants if they are more than one value in so many
+_FAR = 1 << 21  # bins from the median, from which on values are constants
 
 
 @dataclass(frozen=True)
 class Marks:
-    """Values that bins cannot give: signs under a relative bound, zeros, and those that are not finite.
+    """Values that bins cannot give: signs under a relative bound, many zeros, outliers, and those that are not finite.
 
     Attributes:
         levels: int32 ``[slices, rows · columns]``: 0: a bin; 1: a bin of a negative value; 2 and more: a constant.
@@ -36,15 +38,30 @@ def marks_of(array: np.ndarray, bound: Bound) -> Marks | None:
     flat = array.reshape(-1)
     levels = np.zeros(flat.size, np.int32)
     constant = ~np.isfinite(flat)
+    zero = flat == 0
     if bound.relative:
-        constant |= flat == 0
+        constant |= zero
         levels[flat < 0] = 1
+    else:
+        if np.count_nonzero(zero) * _MANY > flat.size:  # rain, ice: no rain stays none
+            constant |= zero
+        constant |= _outliers(flat, constant, bound)
     bits = flat[constant].view(np.uint32 if flat.dtype.itemsize == 4 else np.uint64)
     constants, place = np.unique(bits, return_inverse=True)
     if len(constants) > MOST_MARKS:
         return None
     levels[constant] = place + 2
     return Marks(levels, constants)
+
+
+def _outliers(flat: np.ndarray, constant: np.ndarray, bound: Bound) -> np.ndarray:
+    """Values so far from the others that the coarse grid could not code the jump, such as fill values, ``[N]``."""
+    kept = flat[~constant].astype(np.float64)
+    far = 2.0 * _FAR * bound.size
+    if not kept.size or kept.max() / 2 - kept.min() / 2 < far / 2:
+        return np.zeros(flat.size, bool)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.abs(flat.astype(np.float64) - np.median(kept)) >= far
 
 
 def points_of(array: np.ndarray, bound: Bound, marks: Marks, layout: Layout) -> np.ndarray | None:

@@ -12,7 +12,7 @@ from szilard.codec.fineness import Fineness
 from szilard.codec.grid import MOST_LEVELS
 from szilard.codec.head import ALL_FLAGS, BASE, MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
 from szilard.codec.lattice import LEAST_UNIT, Bound
-from szilard.codec.layout import Layout
+from szilard.codec.layout import Layout, turned
 from szilard.codec.network import Network
 from szilard.coding import CodingError, Decoder
 from szilard.coding.cursor import Cursor
@@ -26,6 +26,7 @@ class _Stream:
     """The parts of a stream: mode, type and layout; of a coded array also bound, checksum and sections."""
 
     mode: int
+    shape: tuple[int, ...]
     dtype: np.dtype
     layout: Layout
     flags: int
@@ -46,7 +47,7 @@ def decode(data: bytes, network: Network | None = None, *, most: int = head.MOST
         SzilardError: the stream is damaged, of a newer version, or needs another network.
     """
     found = _parts(data, most)
-    layout, parts, shape = found.layout, found.parts, found.layout.shape
+    layout, parts, shape = found.layout, found.parts, found.shape
     if found.bound is None:
         count = int(np.prod(shape, dtype=np.int64))
         return head.unraw(parts["values"], count, found.dtype).reshape(shape)
@@ -69,7 +70,8 @@ def decode(data: bytes, network: Network | None = None, *, most: int = head.MOST
         raise CodingError("the decoded integers of the field do not have the checksum of the encoder's")
     values = marks.values_of(points, found.bound, marked, found.dtype).reshape(-1)
     patches.apply(values, parts["patches"])
-    return values.reshape(shape)
+    axes = turned(shape)
+    return np.ascontiguousarray(values.reshape(layout.shape).transpose(np.argsort(axes)))
 
 
 def sizes(data: bytes) -> dict[str, int]:
@@ -94,12 +96,13 @@ def _parts(data: bytes, most: int) -> _Stream:
         raise CodingError("the checksum of the field does not fit its bytes; the file is damaged")
     if mode == head.RAW:
         layout = Layout(shape, 0, False)
-        return _Stream(mode, dtype, layout, 0, None, 0, {"values": cursor.take(cursor.left())})
+        return _Stream(mode, shape, dtype, layout, 0, None, 0, {"values": cursor.take(cursor.left())})
     flags, levels, axes = cursor.take(3)
     bound = Bound(float(np.frombuffer(cursor.take(8), "<f8")[0]), bool(flags & RELATIVE))
     check = int.from_bytes(cursor.take(4), "little")
+    coded = tuple(shape[axis] for axis in turned(shape))
     layout = Layout(
-        shape, levels, bool(flags & PERIODIC), head.axes_of(axes, shape), raster=bool(flags & RASTER)
+        coded, levels, bool(flags & PERIODIC), head.axes_of(axes, shape), raster=bool(flags & RASTER)
     )
     if (
         flags & ~ALL_FLAGS
@@ -113,7 +116,7 @@ def _parts(data: bytes, most: int) -> _Stream:
     names = [*PARTS[:7], *PARTS[7:8] * bool(flags & MAPPED), *PARTS[8:] * bool(flags & BASE)]
     parts = {name: cursor.take(cursor.varint(len(data))) for name in names}
     cursor.end()
-    return _Stream(mode, dtype, layout, flags, bound, check, parts)
+    return _Stream(mode, shape, dtype, layout, flags, bound, check, parts)
 
 
 def _network_of(data: bytes, flags: int, layout: Layout, network: Network | None) -> Network:

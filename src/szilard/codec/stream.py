@@ -12,7 +12,8 @@ from szilard.codec.fineness import Fineness
 from szilard.codec.grid import levels_for
 from szilard.codec.head import BASE, MAPPED, MARKED, OUTSIDE, PERIODIC, RASTER, RELATIVE
 from szilard.codec.lattice import UNITS, Bound
-from szilard.codec.layout import Layout
+from szilard.codec.layout import Layout, turned
+from szilard.codec.network import STEP
 from szilard.codec.weights import Weights, digest
 from szilard.coding import Encoder
 from szilard.coding.leb128 import encoded as varint
@@ -44,12 +45,26 @@ def encode(
     allowed = None if bounds is None else checked_bounds(bounds, array, bound)
     if weights is None or not array.size:
         return head.raw(array)
-    layout = layout_of(array, periodic, raster)
-    found = _coded(array, bound, weights, layout, within, allowed, noise)
+    found = coded(
+        array, bound, weights, allowed, periodic=periodic, raster=raster, within=within, noise=noise
+    )
     if found is not None and len(found) <= array.nbytes // _WORTH_TRYING:
         return found
     stored = head.raw(array)
     return stored if found is None or len(found) >= len(stored) else found
+
+
+def coded(
+    array: np.ndarray, bound: Bound, weights: Weights, allowed: np.ndarray | None = None, *, periodic: bool = False,
+    raster: bool = False, within: bool = True, noise: float = 0.0,
+) -> bytes | None:  # fmt: skip
+    """A stream of bins for an array of :func:`checked` and bounds of :func:`checked_bounds`; None if there is none."""
+    axes = turned(array.shape)
+    values = np.ascontiguousarray(array.transpose(axes))
+    if allowed is not None:
+        allowed = allowed.reshape(array.shape).transpose(axes).reshape(-1)
+    layout = layout_of(values, periodic and axes[-1] == array.ndim - 1, raster)
+    return _coded(values, array.shape, bound, weights, layout, within, allowed, noise)
 
 
 def layout_of(array: np.ndarray, periodic: bool, raster: bool = False) -> Layout:
@@ -90,21 +105,24 @@ def checked_bounds(bounds: np.ndarray, array: np.ndarray, least: Bound) -> np.nd
 
 
 def _coded(
-    array: np.ndarray, bound: Bound, weights: Weights, layout: Layout, within: bool,
+    array: np.ndarray, shape: tuple[int, ...], stated: Bound, weights: Weights, layout: Layout, within: bool,
     allowed: np.ndarray | None, noise: float,
 ) -> bytes | None:  # fmt: skip
     within = within or weights.are_default  # which take fewer bytes than their digest
+    bound = stated.within(array)
     marked = marks.marks_of(array, bound)
     points = None if marked is None else marks.points_of(array, bound, marked, layout)
     if marked is None or points is None:
         return None
     coded = marked.coded.reshape(points.shape)
+    if np.abs(points).max(initial=0) >= STEP << 21:
+        noise = noise or base.OFFSET
     smooth, low = base.found(points, layout, coded, noise * UNITS)
     points -= low
     layout = layout.along(points)
     fine, mapped = None, None
     if allowed is not None:
-        wide = bound_map.exponents(allowed, bound.size).reshape(points.shape)
+        wide = bound_map.exponents(allowed - (stated.size - bound.size), bound.size).reshape(points.shape)
         mapped, wide = bound_map.encode(wide, coded, layout)
         fine = Fineness(wide, bound_map.steps())
     first, found, scales = slices.encode(layout, weights.network, points, coded, fine)
@@ -124,7 +142,7 @@ def _coded(
         *bins.encode(found, scales, weights.network.shape),
     ]
     decoded = marks.values_of(points, bound, marked, array.dtype).reshape(-1)
-    corrected = patches.find(array.reshape(-1), decoded, bound, marked, allowed)
+    corrected = patches.find(array.reshape(-1), decoded, stated, marked, allowed)
     if corrected is None:
         return None
     sections += [corrected, *(part for part in (mapped, smooth) if part is not None)]
@@ -133,7 +151,9 @@ def _coded(
     )
     flags |= RASTER * layout.raster | MAPPED * (mapped is not None) | BASE * (smooth is not None)
     check = zlib.crc32(np.ascontiguousarray(points, "<i8").data)
-    start = head.write(array, head.CODED) + bytes([flags, layout.levels, head.axes_byte(layout.axes)])
+    start = head.write(shape, array.dtype, head.CODED) + bytes(
+        [flags, layout.levels, head.axes_byte(layout.axes)]
+    )
     whole = start + np.array([bound.size], "<f8").tobytes() + check.to_bytes(4, "little")
     whole += b"".join(varint(len(section)) + section for section in sections)
     return whole + zlib.crc32(whole).to_bytes(4, "little")
