@@ -11,7 +11,7 @@ import xarray as xr
 from szilard.errors import SzilardError, printable
 
 SLICE = 1 << 20  #: values of the last two axes that stay whole
-CHUNK = 3 << 20  #: values of a chunk, about
+CHUNK = 2 << 20  #: values of a chunk, about
 _NAMES = frozenset({"lon", "long", "longitude", "longitudes"})
 _UNITS = frozenset({"degrees_east", "degree_east", "degree_e", "degrees_e", "degreee", "degreese"})
 

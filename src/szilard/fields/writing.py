@@ -52,7 +52,7 @@ def write(
             value's magnitude), ``"range:1e-3"`` (a share of the variable's range), ``"map:NAME"`` or
             ``"map:0.5*NAME"`` (another variable gives a bound for each value), a :class:`szilard.codec.Bound`, or an
             array of bounds; or a dict of these by variable, in which ``"*"`` stands for every other float variable.
-        chunks: lengths of chunks by dimension; -1: the whole axis. By default two to four million values with whole
+        chunks: lengths of chunks by dimension; -1: the whole axis. By default about two million values with whole
             slices.
         periodic: whether the last axis goes around; None: if it has longitudes of the whole globe.
         fit: fit the weights to each variable; False: use the default ones; or codecs by variable.

@@ -46,7 +46,7 @@ Chunks = Annotated[
     typer.Option(
         "--chunks",
         metavar="DIM=N,...",
-        help="Lengths of chunks by dimension, as time=24,lat=-1; -1 is the whole axis. Default: about three million "
+        help="Lengths of chunks by dimension, as time=24,lat=-1; -1 is the whole axis. Default: about two million "
         "values, with whole slices.",
         rich_help_panel=_STORE,
     ),
