@@ -22,7 +22,7 @@ WAYS: dict[str, tuple[str, str, float]] = {
     "BitRound + zstd": ("#999999", "D", 1.2),
 }
 _EXACT = ("BitRound + zstd",)  # at the pictured bound: the source has no more bits
-_NEAR = 0.55, 1.6  # of the lower panels: peers that are near
+_NEAR = 0.8, 4.2  # of the lower panels: peers that are near
 
 
 def ratio(found: dict[str, Any], path: Path) -> None:
@@ -43,7 +43,9 @@ def ratio(found: dict[str, Any], path: Path) -> None:
             _lines(found, source, name, codec, above, below)
         above.set(xscale="log", yscale="log")
         below.axhline(1, color=WAYS[OURS][0], linewidth=WAYS[OURS][2], zorder=1.5)
-        below.set(ylim=_NEAR)
+        below.set(yscale="log", ylim=_NEAR)
+        below.set_yticks([1, 2, 4], labels=["1", "2", "4"])
+        below.minorticks_off()
         below.invert_xaxis()
         for panel in (above, below):
             panel.grid(axis="y", color="#eeeeee", linewidth=0.8)
