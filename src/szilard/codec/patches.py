@@ -29,7 +29,7 @@ def find(
 
 def apply(values: np.ndarray, data: bytes) -> None:
     """Set the stored values, ``[N]``, in place."""
-    cursor = Cursor(data, "the corrections of the field")
+    cursor = Cursor(data, "the list of corrections of the field")
     count = cursor.varint(len(values))
     place = -1
     places = []
