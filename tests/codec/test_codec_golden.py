@@ -66,7 +66,7 @@ def test_decoding_needs_no_torch():
 def test_the_network_in_integers_is_as_good_as_the_one_in_floating_point():
     noise = np.random.default_rng(0).normal(size=(1, 320, 480))
     array = (smooth(1, 320, 480) + 300 * gaussian_filter(noise, (0, 5, 5))).astype(np.float32)
-    fit = candidates._Fit.of(array, Bound(0.3), None, False, False, 0, 1.0)
+    fit = candidates._Fit.of(array, Bound(0.3), None, False, 0, 1.0)
     generator = np.random.default_rng(0)
     model = fitting.fit(fit._sample(generator, None, 60_000), fit._start(0, shapes.TAILS), 40)
     network = fitting.integers(model)

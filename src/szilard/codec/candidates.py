@@ -62,7 +62,7 @@ def best(
     periodic = periodic and axes[-1] == array.ndim - 1
     array = np.ascontiguousarray(array.transpose(axes))
     bounds = None if bounds is None else bounds.transpose(axes)
-    fit = _Fit.of(array, bound, bounds, periodic, False, seed, effort)
+    fit = _Fit.of(array, bound, bounds, periodic, seed, effort)
     if fit is None:
         return None
     found = [fit.default()]
@@ -73,7 +73,7 @@ def best(
         found.append(based.default())
     if not effort:
         return min(found, key=lambda one: one.bits)
-    others = based, _Fit.of(array, bound, bounds, periodic, True, seed, effort)
+    others = based, fit.as_raster()
     fits = [fit, *(other for other in others if other is not None)]
     firsts = [one.first() for one in fits]
     least = int(np.argmin([bits for bits, _ in firsts]))
@@ -101,13 +101,12 @@ class _Fit:
 
     @classmethod
     def of(
-        cls, array: np.ndarray, bound: Bound, bounds: np.ndarray | None, periodic: bool, raster: bool, seed: int,
-        effort: float,
+        cls, array: np.ndarray, bound: Bound, bounds: np.ndarray | None, periodic: bool, seed: int, effort: float
     ) -> _Fit | None:  # fmt: skip
-        """None if there is too little to fit, the order is not for this shape, or values are beyond the lattice."""
-        layout = stream.layout_of(array, periodic, raster)
+        """From coarse to fine; None if no value has a bin, or one is beyond the lattice."""
+        layout = stream.layout_of(array, periodic)
         marked = marks.marks_of(array, bound)
-        if marked is None or raster != layout.raster:
+        if marked is None:
             return None
         points = marks.points_of(array, bound, marked, layout)
         if points is None or not marked.coded.any():
@@ -118,6 +117,12 @@ class _Fit:
             fine = Fineness(wide, bound_map.steps())
         coded = marked.coded.reshape(points.shape)
         return cls(layout.along(points), points, coded, fine, seed, effort)
+
+    def as_raster(self) -> _Fit | None:
+        """The same field from the first row to the last; None if its diagonals are too short."""
+        if not self.layout.has_diagonals():
+            return None
+        return replace(self, layout=replace(self.layout, levels=0, raster=True))
 
     def with_base(self) -> _Fit | None:
         """What is left of the field after its base; None if a base does not pay."""
@@ -218,6 +223,6 @@ class _Fit:
         """What a decoder would have, and the bits of the base, of the coarse grids and of all bins."""
         points = self.points.copy()
         first, bins, scales = slices.encode(self.layout, network, points, self.coded, self.fine)
-        rises = np.clip(np.diff(first.reshape(self.layout.count, -1), axis=1, prepend=0), -LARGEST, LARGEST)
+        rises = np.clip(slices.rises_of(first), -LARGEST, LARGEST)
         bits = self.base_bits + Encoder().rate(rises.astype(np.int32))
         return points, bits + float(shapes.bits(bins, scales, network.shape).sum())

@@ -18,6 +18,11 @@ MOST_LAST = 131071  #: of the last layer, in 2^-14
 MOST_BIAS = (1 << 28) - 1  #: in 2^-18
 MOST_LINEAR = 32767  #: in 2^-14
 SHIFT, LAST_SHIFT, LINEAR_SHIFT = 10, 14, 14
+MOST_OF = {
+    "linear": MOST_LINEAR,
+    "last": MOST_LAST,
+    "biases": MOST_BIAS,
+}  #: of parts; of the others MOST_WEIGHT
 MOST_SHIFT = (1 << 21) - 1  #: of the first output, in 2^-14
 OUTPUTS = 2
 
@@ -54,12 +59,11 @@ class Network:
             "last": (OUTPUTS, hidden),
             "biases": (2 * hidden + OUTPUTS,),
         }
-        most = {"linear": MOST_LINEAR, "last": MOST_LAST, "biases": MOST_BIAS}
         for name, shape in shapes.items():
             values = getattr(self, name)
             if not 1 <= hidden <= MOST_HIDDEN or values.shape != shape or values.dtype != np.int64:
                 raise SzilardError(f"the weights {name!r} of a field's network have the wrong shape or type")
-            if values.size and np.abs(values).max() > most.get(name, MOST_WEIGHT):
+            if values.size and np.abs(values).max() > MOST_OF.get(name, MOST_WEIGHT):
                 raise SzilardError(f"the weights {name!r} of a field's network are too large")
 
     @property

@@ -107,6 +107,11 @@ def encode(
     return first, np.concatenate([empty, *bins]), np.concatenate([empty, *scales])
 
 
+def rises_of(first: np.ndarray) -> np.ndarray:
+    """Bins of coarse grids ``[slices, rows, columns]`` less the one before each, ``[slices, rows · columns]``."""
+    return np.diff(first.reshape(len(first), -1), axis=1, prepend=0)
+
+
 def decode(
     layout: Layout,
     network: Network,

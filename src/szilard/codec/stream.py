@@ -131,7 +131,7 @@ def _coded(
     any_marks = bool(marked.levels.any())
     if any_marks:
         side.levels(marked.levels.reshape(-1, layout.slice_shape[1]))
-    rises = np.diff(first.reshape(layout.count, -1), axis=1, prepend=0)
+    rises = slices.rises_of(first)
     if np.abs(rises).max(initial=0) >= 1 << 23:
         return None
     side.levels(rises.astype(np.int32))

@@ -13,10 +13,8 @@ import numpy as np
 from szilard.codec.features import INPUTS, LINEAR
 from szilard.codec.grid import MOST_LEVELS
 from szilard.codec.network import (
-    MOST_BIAS,
     MOST_HIDDEN,
-    MOST_LAST,
-    MOST_LINEAR,
+    MOST_OF,
     MOST_WEIGHT,
     OUTPUTS,
     Network,
@@ -117,7 +115,7 @@ def rounded(network: Network, steps: dict[str, int], base: Network | None = None
         if step == SAME:
             values[name] = start
             continue
-        most = {"linear": MOST_LINEAR, "last": MOST_LAST, "biases": MOST_BIAS}.get(name, MOST_WEIGHT)
+        most = MOST_OF.get(name, MOST_WEIGHT)
         levels = (given - start + ((1 << step) >> 1)) >> step
         levels = np.clip(levels, -((most + start) >> step), (most - start) >> step)
         values[name] = start + (levels << step)
