@@ -27,15 +27,18 @@ The noise is a function of a ``key``, an int64 tensor ``[2]`` on the CPU: (seed,
 from szilard.sparse.ops.convolution import lrt_conv, lrt_conv_backward, sparse_conv, sparse_conv_backward
 from szilard.sparse.ops.linear import lrt_linear, lrt_linear_backward, sparse_linear, sparse_linear_backward
 from szilard.sparse.ops.noise import normal
+from szilard.sparse.ops.shrinkage import event_product, shrink
 from szilard.sparse.portable import TINY
 
 __all__ = [
     "TINY",
+    "event_product",
     "lrt_conv",
     "lrt_conv_backward",
     "lrt_linear",
     "lrt_linear_backward",
     "normal",
+    "shrink",
     "sparse_conv",
     "sparse_conv_backward",
     "sparse_linear",
