@@ -17,9 +17,10 @@ def shrink(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One element-wise step of a solver for sparse codes, for a batch of samples.
 
-    With v = x - scale · gradient + momentum · (x - previous), entries whose magnitude is at least the threshold and among
-    the ``passing`` largest magnitudes of their sample are kept as they are (ties: the lowest index first); all others are
-    soft-thresholded, sign(v) max(|v| - threshold, 0). Chen et al. 2018 (support selection), Chen et al. 2021 (momentum).
+    With v = x - scale · gradient + momentum · (x - previous), entries whose magnitude is at least the threshold and
+    among the ``passing`` largest magnitudes of their sample are kept as they are (ties: the lowest index first); all
+    others are soft-thresholded, sign(v) max(|v| - threshold, 0). Chen et al. 2018 (support selection), Chen et al.
+    2021 (momentum).
 
     Args:
         x: codes ``[B, n]``.
@@ -28,7 +29,7 @@ def shrink(
         previous: the codes before ``x``, ``[B, n]``; with ``momentum`` or not at all.
         momentum: ``[B]``.
         threshold: ``[B]``, at least 0.
-        passing: number of entries that may pass, int64 ``[B]``, any values (below 0 counts as 0, above n as n); None is 0.
+        passing: how many entries may pass, int64 ``[B]``, any values (below 0 counts as 0, above n as n); None is 0.
 
     Returns:
         The new codes ``[B, n]``, how many entries of each sample are not zero ``[B]`` and their ℓ₁ norm ``[B]``, all in
