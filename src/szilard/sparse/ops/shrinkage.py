@@ -60,3 +60,19 @@ def event_product(x: Tensor, rows: Tensor) -> Tensor:
         ``[B, m]``.
     """
     return x @ rows
+
+
+def product(x: Tensor, rows: Tensor, active: float) -> Tensor:
+    """``x @ rows``, by the entries of x that are not zero if they are few.
+
+    Args:
+        x: codes ``[B, n]``.
+        rows: ``[n, m]``, contiguous.
+        active: share of the entries of x that are not zero.
+    """
+    return x @ rows
+
+
+def weighted_norm(gradient: Tensor, weights: Tensor) -> Tensor:
+    """Σ_j w_j |g_bj| of each sample: ``[B, n]``, ``[n]`` -> ``[B]``."""
+    return gradient.abs() @ weights

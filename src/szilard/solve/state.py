@@ -1,0 +1,29 @@
+"""What a solver carries from layer to layer."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+
+class State(NamedTuple):
+    """The state of a solver for a batch of B samples, between two layers.
+
+    ``x`` and ``previous`` are in the solver's own units: where its columns were scaled to unit norm,
+    :meth:`~szilard.solve.solver.Solver.codes` returns the codes in the units of the given matrix. The state that
+    ``solver(b)`` returns is in the units of the given matrix.
+    """
+
+    x: Tensor  #: codes ``[B, n]``
+    previous: Tensor  #: the codes one layer before, ``[B, n]``
+    residual: Tensor  #: A x - b, ``[B, m]``
+    layer: int  #: how many layers were done
+    b: Tensor  #: the measurements, ``[B, m]``
+    memory: Any = None  #: what else the algorithm carries
+
+    def relative_residual(self) -> Tensor:
+        """‖b - A x‖₂ / ‖b‖₂ of each sample, ``[B]``: 0 where b is zero and explained."""
+        size = self.b.norm(dim=1)
+        off = self.residual.norm(dim=1)
+        return (off / size).where((size > 0) | (off > 0), 0.0)
