@@ -76,8 +76,8 @@ Penalty = Annotated[
     typer.Option(
         "--penalty",
         metavar="LAMBDA",
-        help="λ of ½‖b - A x‖² + λ‖x‖₁, for ista, fista and continuation, and for samples that the unrolled solver does "
-        "not solve. Default: from the noise.",
+        help="λ of ½‖b - A x‖² + λ‖x‖₁, for ista, fista and continuation, and for samples that the unrolled solver "
+        "does not solve. Default: from the noise.",
         rich_help_panel=_MODEL,
     ),
 ]
