@@ -13,33 +13,56 @@ if TYPE_CHECKING:
     from szilard.solve.fista import FISTA
     from szilard.solve.hyperlista import HyperLISTA
     from szilard.solve.ista import ISTA
+    from szilard.solve.keeping import load, save
+    from szilard.solve.lista import LISTA
+    from szilard.solve.lista_cp import LISTACP
+    from szilard.solve.na_alista import NAALISTA
     from szilard.solve.operators import Functions
     from szilard.solve.samples import CodePrior
     from szilard.solve.state import State
+    from szilard.solve.step_lista import StepLISTA
+    from szilard.solve.tilista import TiLISTA
+    from szilard.solve.training import train
     from szilard.solve.weight import analytic_weight, symmetric_weight
 
 __all__ = [
     "ALISTA",
     "FISTA",
     "ISTA",
+    "LISTA",
+    "LISTACP",
+    "NAALISTA",
     "CodePrior",
     "Functions",
     "HyperLISTA",
     "State",
+    "StepLISTA",
+    "TiLISTA",
     "analytic_weight",
+    "load",
+    "save",
     "symmetric_weight",
+    "train",
 ]
 
 _FROM = {
     "ALISTA": "alista",
     "FISTA": "fista",
     "ISTA": "ista",
+    "LISTA": "lista",
+    "LISTACP": "lista_cp",
+    "NAALISTA": "na_alista",
     "CodePrior": "samples",
     "Functions": "operators",
     "HyperLISTA": "hyperlista",
     "State": "state",
+    "StepLISTA": "step_lista",
+    "TiLISTA": "tilista",
     "analytic_weight": "weight",
+    "load": "keeping",
+    "save": "keeping",
     "symmetric_weight": "weight",
+    "train": "training",
 }
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from szilard.solve.learned import SELECTION, Learned, Selection, positive
 from szilard.solve.state import State
-from szilard.solve.weight import analytic_weight
 
 
 class ALISTA(Learned):
     """x ← SS_{θ_k, p_k}(x - γ_k Wᵀ (A x - b)), with two learned numbers a layer.
 
     Args:
-        A: matrix ``[m, n]``; its columns are scaled to unit norm inside.
+        A: matrix ``[m, n]`` or :class:`~szilard.solve.convolution.Convolution`; its columns are scaled to unit norm
+            inside.
         layers: K.
         selection: as of :class:`~szilard.solve.learned.Learned`.
         threshold: θ of every layer before training.
@@ -25,8 +25,6 @@ class ALISTA(Learned):
     name = "alista"
     summary = "a step and a threshold for each layer; the analytic weight"
     unit_columns = True
-    needs_matrix = True
-    W: Tensor
 
     def __init__(
         self,
@@ -38,9 +36,7 @@ class ALISTA(Learned):
     ) -> None:
         super().__init__(A, layers, selection)
         self.threshold, self.damping = positive(threshold, "threshold"), damping
-        self.register_buffer(
-            "W", analytic_weight(self.operator.matrix(self.name, self.without_matrix), damping).W
-        )
+        self.weight = self.operator.weight(self.name, self.without_matrix, damping)
         self.steps = self.numbers_by_layer(1.0)
         self.thresholds = self.numbers_by_layer(self.threshold)
 
@@ -52,5 +48,5 @@ class ALISTA(Learned):
         return [self.steps[layer], self.thresholds[layer]]
 
     def apply_layer(self, state: State, layer: int) -> State:
-        gradient = state.residual @ self.W
+        gradient = self.weight.transposed(state.residual)
         return self.shrunk(state, state.x, gradient, self.steps[layer], self.thresholds[layer])
