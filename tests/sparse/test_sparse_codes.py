@@ -169,12 +169,14 @@ def test_event_product(kernels):
 def test_choice_of_product(kernels, monkeypatch):
     called = []
     monkeypatch.setattr(shrinkage, "event_product", lambda x, rows: called.append(x.dtype) or x @ rows)
-    x, rows = torch.eye(3), torch.rand(3, 2)
+    x, rows = torch.eye(64), torch.rand(64, 32)
+    assert 64 * 64 * 32 == shrinkage.EVENT_FROM
     few, many = shrinkage.EVENT_BELOW / 2, shrinkage.EVENT_BELOW
     for arguments in (
         (x, rows, few),
         (x, rows, many),
         (x.double(), rows.double(), few),
+        (x, rows[:, 1:].contiguous(), few),
         (x, rows.clone().requires_grad_(), few),
     ):
         assert torch.equal(shrinkage.product(*arguments), arguments[1])
