@@ -18,6 +18,7 @@ columns are correlated and -71 dB on 128 x 256; with μ the same search reached 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -30,7 +31,6 @@ from szilard.solve.samples import CodePrior, batch_error_db
 from szilard.solve.solver import Solver
 from szilard.solve.state import State
 from szilard.solve.tuning import Numbers, search
-from szilard.solve.weight import analytic_weight
 from szilard.sparse import ops
 
 _AROUND = (0.92, 1.0, 1.08)  # times the threshold, when numbers are judged
@@ -48,7 +48,8 @@ class HyperLISTA(Solver):
     """Momentum, support selection and a threshold that follow from the residual, by three numbers.
 
     Args:
-        A: matrix ``[m, n]``; its columns are scaled to unit norm inside.
+        A: matrix ``[m, n]`` or :class:`~szilard.solve.convolution.Convolution`; its columns are scaled to unit norm
+            inside.
         layers: how many steps a call does.
         numbers: (c₁, c₂, c₃): threshold, momentum, selection; those of another solver may be given. The defaults are
             good for density 0.1 without noise; :meth:`tune` finds those of your density and noise.
@@ -58,9 +59,6 @@ class HyperLISTA(Solver):
     name = "hyperlista"
     summary = "three numbers, found by a search; the analytic weight"
     unit_columns = True
-    needs_matrix = True
-    W: Tensor
-    diagonal: Tensor
     numbers: Tensor
 
     def __init__(
@@ -71,11 +69,8 @@ class HyperLISTA(Solver):
         damping: float = 0.0,
     ) -> None:
         super().__init__(A, layers)
-        self.damping = damping
-        weight = analytic_weight(self.operator.matrix(self.name, self.without_matrix), damping)
-        self.coherence = weight.coherence
-        self.register_buffer("W", weight.W)
-        self.register_buffer("diagonal", weight.diagonal)
+        self.weight = self.operator.weight(self.name, self.without_matrix, damping)
+        self.coherence = self.weight.coherence
         values = torch.as_tensor(numbers, dtype=torch.float64).detach().cpu().clone()
         if values.shape != (3,) or not bool(((values >= 0) & values.isfinite()).all()):
             raise SzilardError(f"numbers={numbers}; give three numbers that are not negative")
@@ -88,8 +83,8 @@ class HyperLISTA(Solver):
         c_threshold, c_momentum, c_selection = self.numbers.tolist()
         memory: Memory = state.memory
         m, n = self.operator.shape
-        gradient = state.residual @ self.W
-        error = ops.weighted_norm(gradient, self.diagonal)
+        gradient = self.weight.transposed(state.residual)
+        error = ops.weighted_norm(gradient, self.weight.diagonal)
         first = error if memory.first_error is None else memory.first_error
         passing = (c_selection * n * (first / error).log()).clamp(0, n).nan_to_num(n).long()
         x, count, _ = ops.shrink(
@@ -155,7 +150,8 @@ class HyperLISTA(Solver):
             self.numbers.copy_(torch.tensor(found.numbers))
         return self
 
-    def _in_double(self) -> HyperLISTA:
-        """The same solver in float64, in the units of its scaled matrix."""
-        A = self.operator.matrix(self.name, self.without_matrix).double()
-        return HyperLISTA(A, self.layers, damping=self.damping)
+    def _in_double(self) -> Self:
+        """The same solver in float64 where its operator can, in the units of its scaled columns."""
+        twin = copy.deepcopy(self).double()
+        twin.scales = None
+        return twin
