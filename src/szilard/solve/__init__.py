@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from szilard.solve.alista import ALISTA
+    from szilard.solve.convolution import Convolution
     from szilard.solve.fista import FISTA
     from szilard.solve.hyperlista import HyperLISTA
     from szilard.solve.ista import ISTA
@@ -23,6 +24,7 @@ __all__ = [
     "FISTA",
     "ISTA",
     "CodePrior",
+    "Convolution",
     "Functions",
     "HyperLISTA",
     "State",
@@ -35,6 +37,7 @@ _FROM = {
     "FISTA": "fista",
     "ISTA": "ista",
     "CodePrior": "samples",
+    "Convolution": "convolution",
     "Functions": "operators",
     "HyperLISTA": "hyperlista",
     "State": "state",
