@@ -63,7 +63,8 @@ def learn_filters(
     for index, picture in enumerate(pictures):
         if picture.ndim != axes or axes not in (1, 2) or min(picture.shape) < crop:
             raise SzilardError(
-                f"image {index} has shape {tuple(picture.shape)}; give signals [N] or images [H, W] of at least {crop} a side"
+                f"image {index} has shape {tuple(picture.shape)}; give signals [N] or images [H, W] of at least {crop} "
+                "a side"
             )
         if not torch.isfinite(picture).all():
             raise SzilardError(f"image {index} is not finite; remove or mend it")
@@ -71,7 +72,7 @@ def learn_filters(
         raise SzilardError(f"filters of size {extent} do not fit crops of {(crop,) * axes}")
 
     generator = torch.Generator().manual_seed(seed)
-    first = _crops(pictures, extent, count, generator)
+    first = random_crops(pictures, extent, count, generator)
     first = first + 0.1 * first.std() * torch.randn(first.shape, generator=generator)
     first = first - first.flatten(1).mean(1).view(-1, *(1,) * axes)
     dictionary = Convolution(_unit(first), (crop,) * axes, "zero")
@@ -81,7 +82,7 @@ def learn_filters(
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / steps))
-        b = _crops(pictures, (crop,) * axes, batch, generator).flatten(1)
+        b = random_crops(pictures, (crop,) * axes, batch, generator).flatten(1)
         with torch.no_grad():
             x = FISTA(dictionary, penalty, iterations)(b).x
         residual = dictionary.product(x) - b
@@ -93,7 +94,7 @@ def learn_filters(
             used = dictionary.maps(x).transpose(0, 1).flatten(1).any(1)
             idle = torch.where(used, 0, idle + 1)
             for dead in (idle >= _IDLE).nonzero()[:, 0].tolist():
-                patch = _crops(list(dictionary.images(residual)), extent, 8, generator)
+                patch = random_crops(list(dictionary.images(residual)), extent, 8, generator)
                 worst = patch[int(patch.flatten(1).norm(dim=1).argmax())]
                 kernels[dead] = _unit(worst[None]).view(kernels[dead].shape)
                 idle[dead] = 0
@@ -105,7 +106,7 @@ def _unit(filters: Tensor) -> Tensor:
     return filters / norms.view(-1, *(1,) * (filters.ndim - 1))
 
 
-def _crops(
+def random_crops(
     pictures: Sequence[Tensor], extent: tuple[int, ...], count: int, generator: torch.Generator
 ) -> Tensor:
     """Crops at random places, ``[count, *extent]``."""
