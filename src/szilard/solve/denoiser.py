@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from szilard.errors import SzilardError
 from szilard.solve.checks import float_tensor
 from szilard.solve.conv_alista import ConvALISTA
-from szilard.solve.learn_filters import random_crops
+from szilard.solve.filter_learning import random_crops
 
 
 def split(images: Tensor, smoothing: float = 2.0) -> tuple[Tensor, Tensor]:

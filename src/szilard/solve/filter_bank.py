@@ -54,7 +54,7 @@ class FilterBank(nn.Module):
                 next_fast_len(size[0] + height - 1 - margin[0], real=True),
                 next_fast_len(size[1] + width - 1 - margin[1], real=True),
             )
-        self._known: tuple[object, Tensor] | None = None
+        self._known: tuple[Tensor, int, Tensor] | None = None  # filters, their version, their transforms
 
     def learn(self) -> nn.Parameter:
         """Make the filters a parameter, and return it."""
@@ -71,10 +71,10 @@ class FilterBank(nn.Module):
         """Transforms of the filters, ``[K, C, ...]``; kept while the filters stay as they are."""
         if self.filters.requires_grad:
             return self._transform()
-        key = (self.filters._version, self.filters.data_ptr(), self.filters.dtype, self.filters.device)
-        if self._known is None or self._known[0] != key:
-            self._known = (key, self._transform())
-        return self._known[1]
+        version = self.filters._version
+        if self._known is None or self._known[0] is not self.filters or self._known[1] != version:
+            self._known = (self.filters, version, self._transform())
+        return self._known[2]
 
     def _transform(self) -> Tensor:
         return transform(self.filters, self.domain, self.offset)
