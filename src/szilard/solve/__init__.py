@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from szilard.solve.alista import ALISTA
+    from szilard.solve.answer import Answer
     from szilard.solve.continuation import ContinuationFISTA
     from szilard.solve.duality import lasso_gap
     from szilard.solve.fista import FISTA
+    from szilard.solve.guard import Guard
     from szilard.solve.hyperlista import HyperLISTA
     from szilard.solve.ista import ISTA
     from szilard.solve.omp import OMP
@@ -26,9 +28,11 @@ __all__ = [
     "FISTA",
     "ISTA",
     "OMP",
+    "Answer",
     "CodePrior",
     "ContinuationFISTA",
     "Functions",
+    "Guard",
     "HyperLISTA",
     "State",
     "analytic_weight",
@@ -41,9 +45,11 @@ _FROM = {
     "FISTA": "fista",
     "ISTA": "ista",
     "OMP": "omp",
+    "Answer": "answer",
     "CodePrior": "samples",
     "ContinuationFISTA": "continuation",
     "Functions": "operators",
+    "Guard": "guard",
     "HyperLISTA": "hyperlista",
     "State": "state",
     "analytic_weight": "weight",
