@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from szilard.solve.alista import ALISTA
+    from szilard.solve.answer import Answer
     from szilard.solve.continuation import ContinuationFISTA
     from szilard.solve.conv_alista import ConvALISTA
     from szilard.solve.convolution import Convolution
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from szilard.solve.duality import lasso_gap
     from szilard.solve.filter_learning import learn_filters
     from szilard.solve.fista import FISTA
+    from szilard.solve.guard import Guard
     from szilard.solve.hyperlista import HyperLISTA
     from szilard.solve.ista import ISTA
     from szilard.solve.omp import OMP
@@ -30,12 +32,14 @@ __all__ = [
     "FISTA",
     "ISTA",
     "OMP",
+    "Answer",
     "CodePrior",
     "ContinuationFISTA",
     "ConvALISTA",
     "Convolution",
     "Denoiser",
     "Functions",
+    "Guard",
     "HyperLISTA",
     "State",
     "analytic_weight",
@@ -49,12 +53,14 @@ _FROM = {
     "FISTA": "fista",
     "ISTA": "ista",
     "OMP": "omp",
+    "Answer": "answer",
     "CodePrior": "samples",
     "ConvALISTA": "conv_alista",
     "Convolution": "convolution",
     "ContinuationFISTA": "continuation",
     "Denoiser": "denoiser",
     "Functions": "operators",
+    "Guard": "guard",
     "HyperLISTA": "hyperlista",
     "State": "state",
     "analytic_weight": "weight",
