@@ -27,7 +27,7 @@ The noise is a function of a ``key``, an int64 tensor ``[2]`` on the CPU: (seed,
 from szilard.sparse.ops.convolution import lrt_conv, lrt_conv_backward, sparse_conv, sparse_conv_backward
 from szilard.sparse.ops.linear import lrt_linear, lrt_linear_backward, sparse_linear, sparse_linear_backward
 from szilard.sparse.ops.noise import normal
-from szilard.sparse.ops.shrinkage import event_product, shrink
+from szilard.sparse.ops.shrinkage import event_product, product, shrink, weighted_norm
 from szilard.sparse.portable import TINY
 
 __all__ = [
@@ -38,9 +38,11 @@ __all__ = [
     "lrt_linear",
     "lrt_linear_backward",
     "normal",
+    "product",
     "shrink",
     "sparse_conv",
     "sparse_conv_backward",
     "sparse_linear",
     "sparse_linear_backward",
+    "weighted_norm",
 ]

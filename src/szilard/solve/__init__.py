@@ -1,0 +1,78 @@
+"""Sparse inverse problems: codes x with few entries from b = A x + noise, by F = ½‖b - A x‖² + λ‖x‖₁.
+
+Names are looked up when they are first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from szilard.solve.alista import ALISTA
+    from szilard.solve.answer import Answer
+    from szilard.solve.continuation import ContinuationFISTA
+    from szilard.solve.conv_alista import ConvALISTA
+    from szilard.solve.convolution import Convolution
+    from szilard.solve.denoiser import Denoiser
+    from szilard.solve.duality import lasso_gap
+    from szilard.solve.filter_learning import learn_filters
+    from szilard.solve.fista import FISTA
+    from szilard.solve.guard import Guard
+    from szilard.solve.hyperlista import HyperLISTA
+    from szilard.solve.ista import ISTA
+    from szilard.solve.omp import OMP
+    from szilard.solve.operators import Functions
+    from szilard.solve.samples import CodePrior
+    from szilard.solve.state import State
+    from szilard.solve.weight import analytic_weight, symmetric_weight
+
+__all__ = [
+    "ALISTA",
+    "FISTA",
+    "ISTA",
+    "OMP",
+    "Answer",
+    "CodePrior",
+    "ContinuationFISTA",
+    "ConvALISTA",
+    "Convolution",
+    "Denoiser",
+    "Functions",
+    "Guard",
+    "HyperLISTA",
+    "State",
+    "analytic_weight",
+    "lasso_gap",
+    "learn_filters",
+    "symmetric_weight",
+]
+
+_FROM = {
+    "ALISTA": "alista",
+    "FISTA": "fista",
+    "ISTA": "ista",
+    "OMP": "omp",
+    "Answer": "answer",
+    "CodePrior": "samples",
+    "ConvALISTA": "conv_alista",
+    "Convolution": "convolution",
+    "ContinuationFISTA": "continuation",
+    "Denoiser": "denoiser",
+    "Functions": "operators",
+    "Guard": "guard",
+    "HyperLISTA": "hyperlista",
+    "State": "state",
+    "analytic_weight": "weight",
+    "lasso_gap": "duality",
+    "learn_filters": "filter_learning",
+    "symmetric_weight": "weight",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FROM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"szilard.solve.{_FROM[name]}"), name)
+    globals()[name] = found
+    return found
