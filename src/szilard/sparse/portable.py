@@ -172,6 +172,7 @@ def shrink(
     momentum: Tensor | None,
     threshold: Tensor,
     passing: Tensor | None,
+    *,
     wants_passed: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """:func:`szilard.sparse.ops.shrinkage.shrink`, and which entries passed, bool ``[B, n]`` (empty if not wanted or

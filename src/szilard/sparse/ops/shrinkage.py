@@ -13,9 +13,9 @@ from szilard.kernels import dispatch
 from szilard.kernels.operator import define, unobserved
 from szilard.sparse import compiled_codes, portable
 
-# Below this share of entries that are not zero an event product is faster than a dense one, if the product has at least
-# this many multiply-adds. Measured on one core with AVX-512, 256 codes: equal at shares of 0.49 for [n, m] = [500, 250],
-# 0.47 for [512, 64] and 0.27 for [4096, 1024], where rows come from the third-level cache (benchmarks/kernels.py).
+# Below this share of entries that are not zero, and from this many multiply-adds of the dense product on, an event
+# product is faster. Measured on one core with AVX-512 for 256 codes (benchmarks/sparse_codes.py): times are equal at
+# shares of 0.49 for [n, m] = [500, 250], 0.47 for [512, 64] and 0.27 for [4096, 1024], which no cache of a core holds.
 EVENT_BELOW = 0.2
 EVENT_FROM = 1 << 17
 
@@ -107,8 +107,8 @@ def weighted_norm(gradient: Tensor, weights: Tensor) -> Tensor:
 
 def _shrink(*given: Any, wants_passed: bool = True) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     if dispatch.implementation(given[0]) == "cpp":
-        return compiled_codes.shrink(*given, wants_passed)
-    result, counts, norms, passed = portable.shrink(*given, wants_passed)
+        return compiled_codes.shrink(*given, wants_passed=wants_passed)
+    result, counts, norms, passed = portable.shrink(*given, wants_passed=wants_passed)
     return result.contiguous(), counts, norms, passed.contiguous()
 
 
