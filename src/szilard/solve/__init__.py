@@ -21,16 +21,26 @@ if TYPE_CHECKING:
     from szilard.solve.guard import Guard
     from szilard.solve.hyperlista import HyperLISTA
     from szilard.solve.ista import ISTA
+    from szilard.solve.keeping import load, save
+    from szilard.solve.lista import LISTA
+    from szilard.solve.lista_cp import LISTACP
+    from szilard.solve.na_alista import NAALISTA
     from szilard.solve.omp import OMP
     from szilard.solve.operators import Functions
     from szilard.solve.samples import CodePrior
     from szilard.solve.state import State
+    from szilard.solve.step_lista import StepLISTA
+    from szilard.solve.tilista import TiLISTA
+    from szilard.solve.training import train
     from szilard.solve.weight import analytic_weight, symmetric_weight
 
 __all__ = [
     "ALISTA",
     "FISTA",
     "ISTA",
+    "LISTA",
+    "LISTACP",
+    "NAALISTA",
     "OMP",
     "Answer",
     "CodePrior",
@@ -42,31 +52,44 @@ __all__ = [
     "Guard",
     "HyperLISTA",
     "State",
+    "StepLISTA",
+    "TiLISTA",
     "analytic_weight",
     "lasso_gap",
     "learn_filters",
+    "load",
+    "save",
     "symmetric_weight",
+    "train",
 ]
 
 _FROM = {
     "ALISTA": "alista",
-    "FISTA": "fista",
-    "ISTA": "ista",
-    "OMP": "omp",
     "Answer": "answer",
     "CodePrior": "samples",
+    "ContinuationFISTA": "continuation",
     "ConvALISTA": "conv_alista",
     "Convolution": "convolution",
-    "ContinuationFISTA": "continuation",
     "Denoiser": "denoiser",
+    "FISTA": "fista",
     "Functions": "operators",
     "Guard": "guard",
     "HyperLISTA": "hyperlista",
+    "ISTA": "ista",
+    "LISTA": "lista",
+    "LISTACP": "lista_cp",
+    "NAALISTA": "na_alista",
+    "OMP": "omp",
     "State": "state",
+    "StepLISTA": "step_lista",
+    "TiLISTA": "tilista",
     "analytic_weight": "weight",
     "lasso_gap": "duality",
     "learn_filters": "filter_learning",
+    "load": "keeping",
+    "save": "keeping",
     "symmetric_weight": "weight",
+    "train": "training",
 }
 
 
