@@ -3,7 +3,7 @@
     python benchmarks/sparse_codes.py [--quick]
 
 float32; the C++ operators and torch alternate, and medians are compared. *threshold*: one step with momentum, where the
-12 % of largest magnitudes pass, or none. *product*: codes of which a share of entries is not zero times a matrix, n x m.
+12 % of largest magnitudes pass, or none. *product*: codes of which a share of entries is not zero times a matrix n x m.
 The even share, where event product and dense product take equal times, is interpolated between the measured shares.
 """
 
