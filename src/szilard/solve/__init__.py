@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from szilard.solve.answer import Answer
     from szilard.solve.continuation import ContinuationFISTA
     from szilard.solve.duality import lasso_gap
+    from szilard.solve.estimators import Lasso, SparseCoder
     from szilard.solve.fista import FISTA
     from szilard.solve.guard import Guard
     from szilard.solve.hyperlista import HyperLISTA
@@ -34,6 +35,8 @@ __all__ = [
     "Functions",
     "Guard",
     "HyperLISTA",
+    "Lasso",
+    "SparseCoder",
     "State",
     "analytic_weight",
     "lasso_gap",
@@ -44,6 +47,7 @@ _FROM = {
     "ALISTA": "alista",
     "FISTA": "fista",
     "ISTA": "ista",
+    "Lasso": "estimators",
     "OMP": "omp",
     "Answer": "answer",
     "CodePrior": "samples",
@@ -51,6 +55,7 @@ _FROM = {
     "Functions": "operators",
     "Guard": "guard",
     "HyperLISTA": "hyperlista",
+    "SparseCoder": "estimators",
     "State": "state",
     "analytic_weight": "weight",
     "lasso_gap": "duality",
