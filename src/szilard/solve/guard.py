@@ -33,7 +33,7 @@ from szilard.solve.unscaled import Unscaled
 
 _TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-9}
 _GAP = 1e-4
-_SHARE = 1e-3  # of ‖Aᵀb‖_∞, for λ where no noise is known
+_SHARE = 3e-4  # of ‖Aᵀb‖_∞, for λ where no noise is known
 _STABLE = 2  # layers without a change of the support, before it is tried
 _CHANCE = -20.0  # logarithm of the chance that is allowed, 2e-9
 _TINY = 0.1  # entries that explain less than this share of the tolerance are dropped
@@ -47,11 +47,12 @@ class Guard:
         noise: the largest ‖noise‖₂ of a sample, in the units of b; a number, or one for each sample ``[B]``. Gaussian
             noise of deviation σ is below σ (√m + 2) in 99.7 % of samples. None: no noise but rounding.
         penalty: λ for samples that fall back; a number, or one for each sample. None: σ √(2 log n) times a column's
-            norm, with σ = noise / √m; without noise a thousandth of ‖Aᵀb‖_∞.
+            norm, with σ = noise / √m; without noise 3e-4 ‖Aᵀb‖_∞.
         tolerance: ‖b - A x‖ / ‖b‖ that counts as rounding; None: 1e-5 in float32, 1e-9 in float64.
         gap: the largest relative duality gap of a minimum.
         layers: the most layers of the solver; None: twice its own number, or that number if its layers were trained.
         iterations: the most of FISTA with continuation, for samples that fall back.
+        debias: whether those are fitted on their support, for a support certificate; False keeps the minimum.
 
     Raises:
         SzilardError: for numbers that are negative.
@@ -67,6 +68,7 @@ class Guard:
         gap: float = _GAP,
         layers: int | None = None,
         iterations: int = 3000,
+        debias: bool = True,
     ) -> None:
         dtype = solver.operator.dtype
         self.solver = solver
@@ -76,7 +78,7 @@ class Guard:
         self.gap = gap
         own = solver.layers
         self.layers = (own if isinstance(solver, Learned) else 2 * own) if layers is None else layers
-        self.iterations = iterations
+        self.iterations, self.debias = iterations, debias
         self._supports = Supports(solver.operator)
         wide = self._supports.operator  # in float64 if it is a matrix
         self._given = wide if solver.scales is None else Unscaled(wide, solver.scales.to(wide.dtype))
@@ -165,8 +167,9 @@ class Guard:
         work.gap[left], work.penalty[left] = gap, penalty
         for row in left[gap <= self.gap].tolist():
             work.certificate[row] = LASSO
-        scales = self.solver.scales
-        self._accept(work, state.x if scales is None else state.x * scales, b[left], left)
+        if self.debias:
+            scales = self.solver.scales
+            self._accept(work, state.x if scales is None else state.x * scales, b[left], left)
 
     def _penalty(self, b: Tensor) -> Tensor:
         if self.penalty is not None:
