@@ -230,14 +230,12 @@ class Guard:
 
 
 def _positive(values: float | Tensor, name: str) -> Tensor:
-    tensor = (
-        float_tensor(values, name).double()
-        if not isinstance(values, int | float)
-        else torch.tensor(float(values))
-    )
+    if isinstance(values, int | float):
+        values = torch.tensor(values, dtype=torch.float64)
+    tensor = float_tensor(values, name).double()
     if tensor.ndim > 1 or not bool(((tensor >= 0) & tensor.isfinite()).all()):
         raise SzilardError(f"{name}={values}; give a number that is not negative, or one for each sample")
-    return tensor.double()
+    return tensor
 
 
 def _each(values: Tensor, b: Tensor, name: str) -> Tensor:
