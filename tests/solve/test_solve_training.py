@@ -16,6 +16,7 @@ from szilard.solve import (
     LISTACP,
     NAALISTA,
     CodePrior,
+    ConvALISTA,
     Functions,
     StepLISTA,
     TiLISTA,
@@ -68,8 +69,8 @@ def test_training_lowers_the_error(make, schedule):
 
 
 def test_steps_lower_the_error_further_than_the_search():
-    searched = ALISTA(matrix(), 6).fit(PRIOR, steps=0)
-    refined = ALISTA(matrix(), 6).fit(PRIOR, steps=100, batch=16)
+    searched = ALISTA(matrix(), 4).fit(PRIOR, steps=0)
+    refined = ALISTA(matrix(), 4).fit(PRIOR, steps=60, batch=16)
     assert error_of(refined) < error_of(searched) - 1
 
 
@@ -153,6 +154,14 @@ def test_operators_are_trained():
     for one in (solver, twin):
         train(one, PRIOR, **QUICK)
     assert [one.item() for one in solver.steps] == pytest.approx([one.item() for one in twin.steps], rel=1e-3)
+
+
+def test_convolutional_dictionaries_with_learned_filters():
+    filters = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
+    solver = ConvALISTA(filters, 20, 3, learned_filters=True)
+    before = error_of(solver)
+    solver.fit(PRIOR, **QUICK)
+    assert error_of(solver) < before - 1
 
 
 def test_na_alista_stores_its_statistics():
