@@ -55,7 +55,8 @@ class Guard:
         gap: the largest relative duality gap of a minimum.
         layers: the most layers of the solver; None: twice its own number, or that number if its layers were trained.
         iterations: the most of FISTA with continuation, for samples that fall back.
-        debias: whether those are fitted on their support, for a support certificate; False keeps the minimum.
+        debias: whether minima of F are fitted on their support, for a support certificate. None: unless the solver
+            itself has a penalty, because then its minimum was asked for.
 
     Raises:
         SzilardError: for numbers that are negative.
@@ -72,7 +73,7 @@ class Guard:
         gap: float = _GAP,
         layers: int | None = None,
         iterations: int = 3000,
-        debias: bool = True,
+        debias: bool | None = None,
     ) -> None:
         if noise is not None and snr is not None:
             raise SzilardError("noise and snr say the same; give one of them")
@@ -86,7 +87,15 @@ class Guard:
         self.gap = gap
         own = solver.layers
         self.layers = (own if isinstance(solver, Learned) else 2 * own) if layers is None else layers
-        self.iterations, self.debias = iterations, debias
+        self.iterations = iterations
+        own_penalty = getattr(solver, "penalty", None)
+        self.debias = own_penalty is None if debias is None else debias
+        if own_penalty is not None and penalty is None and not self.debias:
+            if getattr(solver, "relative", False):
+                raise SzilardError(
+                    "the solver's penalty is relative; give the guard penalty=, or debias=True"
+                )
+            self.penalty = _positive(own_penalty, "penalty")
         self._supports = Supports(solver.operator)
         wide = self._supports.operator  # in float64 if it is a matrix
         self._given = wide if solver.scales is None else Unscaled(wide, solver.scales.to(wide.dtype))
@@ -101,7 +110,11 @@ class Guard:
         operator = self.solver.operator
         b = measurements(b, operator.shape, operator.dtype, operator.device)
         work = Notes(b, operator.shape[1], self._bound(b))
-        left = self._solve(work, b)
+        left = (
+            self._solve(work, b)
+            if self.debias or not hasattr(self.solver, "penalty")
+            else self._minimise(work, b)
+        )
         fell = len(left)
         if fell:
             self._fall_back(work, b, left)
@@ -144,6 +157,17 @@ class Guard:
                 keep = torch.ones_like(left, dtype=torch.bool).index_fill_(0, accepted, False)
                 left, stable, support, state = left[keep], stable[keep], support[keep], state.rows(keep)
         return left
+
+    def _minimise(self, work: Notes, b: Tensor) -> Tensor:
+        """The solver's own minimum where its gap is small enough; returns the other samples."""
+        state = self.solver(b, self.layers)
+        penalty = self._penalty(b)
+        gap = relative_gap(self.solver.operator, state.x, state.residual, state.b, penalty)
+        work.x[:], work.gap[:], work.penalty[:], work.layers[:] = state.x.double(), gap, penalty, state.layer
+        good = gap <= self.gap
+        for row in good.nonzero()[:, 0].tolist():
+            work.certificate[row] = LASSO
+        return (~good).nonzero()[:, 0]
 
     def _accept(self, work: Notes, x: Tensor, b: Tensor, samples: Tensor) -> Tensor:
         """Fits samples on the supports of x, in the solver's units; notes and marks those with a certificate."""
@@ -196,7 +220,7 @@ class Guard:
         deviation = self._deviation(b)
         if deviation is None:
             return _SHARE * largest
-        m, n = self.solver.operator.shape
+        n = self.solver.operator.shape[1]
         norm = self._supports.column_norm
         if self.solver.scales is not None:
             norm *= float(self.solver.scales.double().square().mean().sqrt())
