@@ -47,10 +47,11 @@ class Guard:
 
     Args:
         solver: any :class:`~szilard.solve.solver.Solver`.
-        noise: the largest ‖noise‖₂ of a sample, in the units of b; a number, or one for each sample ``[B]``. Gaussian
-            noise of deviation σ is below σ (√m + 2) in 99.7 % of samples. None: no noise but rounding.
+        noise: standard deviation σ of the noise, in the units of b; a number, or one for each sample ``[B]``. A
+            residual of at most σ (√m + 2) is within the noise: Gaussian noise is, in 99.7 % of samples. None: ``snr``.
         penalty: λ for samples that fall back; a number, or one for each sample. None: σ √(2 log n) times a column's
-            norm, with σ = noise / √m; without noise 3e-4 ‖Aᵀb‖_∞.
+            norm; without noise 3e-4 ‖Aᵀb‖_∞.
+        snr: signal-to-noise ratio of each sample in dB, instead of ``noise``; None: no noise but rounding.
         tolerance: ‖b - A x‖ / ‖b‖ that counts as rounding; None: 1e-5 in float32, 1e-9 in float64.
         gap: the largest relative duality gap of a minimum.
         layers: the most layers of the solver; None: twice its own number, or that number if its layers were trained.
