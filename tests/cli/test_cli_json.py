@@ -145,7 +145,7 @@ def test_files(folder, fitted):
 
 
 def test_sparse_codes(folder):
-    A, x = np.eye(4, 8) + 0.1, np.eye(2, 8)
+    A, x = np.random.default_rng(0).normal(size=(4, 8)), np.eye(2, 8)
     np.save(folder / "A.npy", A)
     np.save(folder / "b.npy", x @ A.T)
     given = ("--dictionary", folder / "A.npy", "--measurements", folder / "b.npy", "-o", folder / "x.npz")
