@@ -48,6 +48,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         layers: of HyperLISTA, or the most entries of OMP; None: 16, or min(n_features, n_components).
         n_components: atoms of a learned dictionary; None: n_features.
         alpha: weight of the ℓ₁ norm while a dictionary is learned.
+        passes: the most over X while a dictionary is learned.
         random_state: of learning and tuning.
 
     Attributes:
@@ -67,6 +68,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         layers: int | None = None,
         n_components: int | None = None,
         alpha: float = 1.0,
+        passes: int = 1000,
         random_state: Any = None,
     ) -> None:
         self.dictionary = dictionary
@@ -78,6 +80,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.layers = layers
         self.n_components = n_components
         self.alpha = alpha
+        self.passes = passes
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -126,17 +129,16 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         check_is_fitted(self)
         X = validate_data(self, X, dtype=list(_FLOATS), reset=False)
         b = torch.from_numpy(np.ascontiguousarray(X, dtype=self.components_.dtype))
-        noise = None
-        if self.snr is not None:
-            # The noise of a row is this share of its norm; its norm differs from row to row by 1/√(2m).
-            share = (1 + 10 ** (self.snr / 10)) ** -0.5
-            noise = share * (1 + 2 / b.shape[1] ** 0.5) * b.norm(dim=1).double()
         lasso = self.algorithm == "lasso"
-        guard = Guard(self.solver_, noise, self.penalty, layers=0 if lasso else None, debias=not lasso)
+        guard = Guard(
+            self.solver_, penalty=self.penalty, snr=self.snr, layers=0 if lasso else None, debias=not lasso
+        )
         return guard(b), X.dtype
 
     def _learn(self, X: NDArray[Any], random: np.random.RandomState) -> NDArray[Any]:
-        learner = MiniBatchDictionaryLearning(self.n_components, alpha=self.alpha, random_state=random)
+        learner = MiniBatchDictionaryLearning(
+            self.n_components, alpha=self.alpha, max_iter=self.passes, random_state=random
+        )
         atoms = learner.fit(X).components_.astype(X.dtype)
         norms = np.linalg.norm(atoms, axis=1, keepdims=True)
         unused = norms[:, 0] <= np.finfo(X.dtype).tiny

@@ -54,31 +54,42 @@ class Wanted:
             raise SzilardError(f"--density is for tuning and training, and {name} has neither; leave it out")
 
 
-def solver(A: Any, b: np.ndarray, wanted: Wanted, tell: Callable[[str], None]) -> Solver:
-    """A solver for a matrix ``[m, n]``, ready to solve.
+def solver(A: Any, wanted: Wanted) -> Solver:
+    """A solver for a matrix ``[m, n]``, not yet tuned or trained.
 
     Args:
         A: the matrix.
-        b: the measurements, whose size gives the ratio of signal to the noise that was asked for.
         wanted: as :class:`Wanted`, checked.
-        tell: called with what takes time.
     """
     from szilard import solve
 
     name = DEFAULT if wanted.algorithm is None else wanted.algorithm
-    density = 0.1 if wanted.density is None else wanted.density
+    layers = {} if wanted.layers is None else {"layers": wanted.layers}
     if name in PENALISED:
         kind = {"ista": solve.ISTA, "fista": solve.FISTA, "continuation": solve.ContinuationFISTA}[name]
-        return kind(A, wanted.penalty, layers=_LAYERS[name] if wanted.layers is None else wanted.layers)
-    if name == "omp":
-        return solve.OMP(A) if wanted.layers is None else solve.OMP(A, layers=wanted.layers)
-    layers = 16 if wanted.layers is None else wanted.layers
-    if name == "hyperlista":
+        return kind(A, wanted.penalty, **{"layers": _LAYERS[name], **layers})
+    return {"omp": solve.OMP, "hyperlista": solve.HyperLISTA, "alista": solve.ALISTA}[name](A, **layers)
+
+
+def prepare(made: Solver, b: np.ndarray, wanted: Wanted, tell: Callable[[str], None]) -> None:
+    """Tune or train a solver in place, if it can be.
+
+    Args:
+        made: by :func:`solver`.
+        b: the measurements, whose size gives the ratio of signal to the noise that was asked for.
+        wanted: as :class:`Wanted`.
+        tell: called with what takes time.
+    """
+    from szilard.solve import ALISTA, CodePrior, HyperLISTA
+
+    density = 0.1 if wanted.density is None else wanted.density
+    prior = CodePrior(density, snr=_snr(b, wanted))
+    if isinstance(made, HyperLISTA):
         tell(f"tuning three numbers for density {density:g}")
-        return solve.HyperLISTA(A, layers).tune(density, _snr(b, wanted), seed=wanted.seed)
-    tell(f"training {layers} layers for density {density:g}")
-    prior = solve.CodePrior(density, snr=_snr(b, wanted))
-    return solve.ALISTA(A, layers).fit(prior, seed=wanted.seed)
+        made.tune(density, prior.snr, seed=wanted.seed)
+    if isinstance(made, ALISTA):
+        tell(f"training {made.layers} layers for density {density:g}")
+        made.fit(prior, seed=wanted.seed)
 
 
 def _snr(b: np.ndarray, wanted: Wanted) -> float | None:

@@ -7,37 +7,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from szilard.solve import Guard
 
 _ENTRIES = 1 << 22  # codes of one batch
 
 
-def solve(guard: Guard, b: np.ndarray, n: int, told: Callable[[int, int], None]) -> dict[str, Any]:
+def checked(guard: Guard, b: np.ndarray) -> Tensor:
+    """Measurements as the solver takes them; a row that does not fit is refused before any is solved."""
+    from szilard.solve.checks import measurements
+
+    operator = guard.solver.operator
+    return measurements(b, operator.shape, operator.dtype, operator.device)
+
+
+def solve(guard: Guard, b: Tensor, told: Callable[[int, int], None]) -> dict[str, Any]:
     """Codes and their certificates, as arrays for a file.
 
     Args:
         guard: of the solver.
         b: measurements ``[N, m]``.
-        n: codes of a sample.
         told: called with (rows that are done, rows).
     """
     import numpy as np
 
-    from szilard.solve.checks import measurements
-
-    operator = guard.solver.operator
-    whole = measurements(
-        b, operator.shape, operator.dtype, operator.device
-    )  # refuses a row before any is solved
-    size = max(1, _ENTRIES // n)
+    size = max(1, _ENTRIES // guard.solver.operator.shape[1])
     parts: dict[str, list[np.ndarray]] = {
         name: [] for name in ("x", "residual", "certificate", "penalty", "gap")
     }
-    for start in range(0, len(whole), size):
-        answer = guard(whole[start : start + size])
+    for start in range(0, len(b), size) or [0]:
+        answer = guard(b[start : start + size])
         for name, values in parts.items():
             part = getattr(answer, name)
-            values.append(np.array(part) if name == "certificate" else part.cpu().numpy())
-        told(min(start + size, len(whole)), len(whole))
+            values.append(np.array(part, dtype="U7") if name == "certificate" else part.cpu().numpy())
+        if len(b) > size:
+            told(min(start + size, len(b)), len(b))
     return {name: np.concatenate(values) for name, values in parts.items()}

@@ -59,16 +59,19 @@ def solve(
     b = arrays.read(measurements)
     A = None if dictionary is None else _matrix(dictionary, b, atoms_in_rows=atoms_in_rows)
     tell = messages.library_notifier(quiet=quiet or json)
-    found = making.solver(A, b, wanted, tell) if solver is None else making.kept(solver, A)
+    found = making.solver(A, wanted) if solver is None else making.kept(solver, A)
     guard = Guard(found, noise=noise, snr=snr, penalty=penalty)
+    rows = solving.checked(guard, b)
+    if solver is None:
+        making.prepare(found, b, wanted, tell)
     with output.writing(out):
         n = found.operator.shape[1]
-        result = solving.solve(guard, b, n, lambda done, of: tell(f"solved {done:,} of {of:,} samples"))
+        result = solving.solve(guard, rows, lambda done, of: tell(f"solved {done:,} of {of:,} samples"))
         if keep is not None:
             save(found, keep)
         arrays.write(out, result)
     seconds = time.perf_counter() - start
-    rows = solved_table.rows(result)
+    table = solved_table.rows(result)
     if json:
         content: dict[str, Any] = {
             "file": str(out),
@@ -76,11 +79,11 @@ def solve(
             "samples": len(b),
             "codes": n,
         }
-        output.as_json({**content, "certificates": rows, "seconds": seconds})
+        output.as_json({**content, "certificates": table, "seconds": seconds})
     elif quiet:
         output.say(str(out))
     else:
-        solved_table.show_solved(rows, out, making.described(found), (len(b), n), seconds=seconds, wide=wide)
+        solved_table.show_solved(table, out, making.described(found), (len(b), n), seconds=seconds, wide=wide)
 
 
 def _check_files(out: Path, keep: Path | None, *inputs: Path | None) -> None:
