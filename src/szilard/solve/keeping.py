@@ -92,7 +92,7 @@ def load(
             "class in algorithms="
         )
     operator = _operator(shown, kept, state.pop("A", None), A)
-    _check_size(shown, kind, kept, max_bytes)
+    _check_size(shown, kind, kept, operator, max_bytes)
     solver = _built(shown, kind, kept, operator)
     expected = {name: one for name, one in solver.state_dict().items() if not _follows_from_matrix(name)}
     for name in expected.keys() | state.keys():
@@ -173,11 +173,11 @@ def _operator(shown: str, kept: Kept, stored: Tensor | None, given: Any) -> Oper
     return Matrix(outside.A.to(getattr(torch, kept.matrix_dtype))) if isinstance(outside, Matrix) else outside
 
 
-def _check_size(shown: str, kind: type[Solver], kept: Kept, max_bytes: int) -> None:
+def _check_size(shown: str, kind: type[Solver], kept: Kept, operator: Operator, max_bytes: int) -> None:
     """Refuse what would need too much memory, before it is made."""
     m, n = kept.matrix["shape"]
     learned = kind.count(m, n, kept.layers) if issubclass(kind, Learned) else 0
-    squares = m * m if kind.unit_columns else 0
+    squares = m * m if kind.unit_columns and isinstance(operator, Matrix) else 0  # A Aᵀ
     if 8 * (learned + squares) > max_bytes:
         raise SzilardError(
             f"{shown} holds {kept.algorithm} of {kept.layers} layers for {m} x {n}, which needs more than {max_bytes} "
