@@ -60,7 +60,7 @@ def denoising(
     pairs = [(noisy(picture, generator), picture) for picture in judged]
 
     learned, scalars = (
-        Denoiser(ConvALISTA(filters, (CROP, CROP), LAYERS, 0.15, learned_filters=flag))
+        Denoiser(ConvALISTA(Convolution(filters, (CROP, CROP), "zero"), LAYERS, 0.15, learned_filters=flag))
         for flag in (True, False)
     )
     learned.fit(training, NOISE, steps, seed=seed)
