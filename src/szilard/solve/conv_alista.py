@@ -13,8 +13,8 @@ from szilard.solve.alista import ALISTA
 from szilard.solve.convolution import Convolution
 from szilard.solve.convolution_weight import ConvolutionWeight
 from szilard.solve.filter_bank import FilterBank
-from szilard.solve.learned import positive
 from szilard.solve.state import State
+from szilard.solve.unrolled import positive
 
 
 class ConvALISTA(ALISTA):
