@@ -17,6 +17,7 @@ from szilard.solve import (
     NAALISTA,
     CodePrior,
     ConvALISTA,
+    Convolution,
     Functions,
     StepLISTA,
     TiLISTA,
@@ -160,7 +161,7 @@ def test_operators_are_trained():
 
 def test_convolutional_dictionaries_with_learned_filters():
     filters = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
-    solver = ConvALISTA(filters, 20, 3, learned_filters=True)
+    solver = ConvALISTA(Convolution(filters, 20), 3, learned_filters=True)
     before = error_of(solver)
     solver.fit(PRIOR, **QUICK)
     assert error_of(solver) < before - 1
