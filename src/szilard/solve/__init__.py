@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from szilard.solve.alista import ALISTA
+    from szilard.solve.continuation import ContinuationFISTA
+    from szilard.solve.duality import lasso_gap
     from szilard.solve.fista import FISTA
     from szilard.solve.hyperlista import HyperLISTA
     from szilard.solve.ista import ISTA
+    from szilard.solve.omp import OMP
     from szilard.solve.operators import Functions
     from szilard.solve.samples import CodePrior
     from szilard.solve.state import State
@@ -22,11 +25,14 @@ __all__ = [
     "ALISTA",
     "FISTA",
     "ISTA",
+    "OMP",
     "CodePrior",
+    "ContinuationFISTA",
     "Functions",
     "HyperLISTA",
     "State",
     "analytic_weight",
+    "lasso_gap",
     "symmetric_weight",
 ]
 
@@ -34,11 +40,14 @@ _FROM = {
     "ALISTA": "alista",
     "FISTA": "fista",
     "ISTA": "ista",
+    "OMP": "omp",
     "CodePrior": "samples",
+    "ContinuationFISTA": "continuation",
     "Functions": "operators",
     "HyperLISTA": "hyperlista",
     "State": "state",
     "analytic_weight": "weight",
+    "lasso_gap": "duality",
     "symmetric_weight": "weight",
 }
 

@@ -63,6 +63,10 @@ class Solver(nn.Module):
         """One layer."""
         raise NotImplementedError
 
+    def finished(self, state: State) -> bool:
+        """Whether further layers would change nothing that matters, so that a call stops before its last one."""
+        return False
+
     # -- the face -----------------------------------------------------------------------------------------
 
     def init(self, b: Any) -> State:
@@ -88,6 +92,8 @@ class Solver(nn.Module):
         """
         state = self.init(b)
         for _ in range(self.layers if layers is None else layers):
+            if self.finished(state):
+                break
             state = self.step(state)
         return state._replace(x=self.codes(state), previous=self.codes(state, state.previous))
 
