@@ -87,6 +87,12 @@ def omp(problem: Problem) -> Reached | None:
     return None
 
 
+def omp_exact(problem: Problem) -> Reached:
+    """OMP until its residual is a matter of rounding."""
+    solver = OMP(problem.A)
+    return Reached(solver, solver(problem.b).layer, f"residual {solver.tolerance:g}")
+
+
 def best_after(
     problem: Problem, layers: int, kind: Callable[..., Solver] = FISTA, penalties: Iterable[float] = PENALTIES_16
 ) -> tuple[Solver, str]:
