@@ -1,6 +1,6 @@
 // One element-wise step of a solver for sparse codes: gradient step, momentum, and a threshold that the largest entries
-// pass. Which entries pass is found by bisection of the bits of their magnitudes, which order as the magnitudes do, NaN
-// last: a few counts over a row that is in the first-level cache, without a branch for each entry.
+// pass. A search for the smallest of those compares the bits of magnitudes, which order as the magnitudes do, NaN last.
+// Each step counts how many are larger: a pass over a row in the first-level cache, without a branch for each entry.
 #pragma once
 #include "tile.hpp"
 
@@ -21,9 +21,13 @@ struct Cut {
 inline vi magnitude(vf v) { return (vi)v & 0x7fffffff; }
 
 inline int32_t sum_of(vi v) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_add_epi32((__m512i)v);
+#else
     int32_t total = 0;
     for (int lane = 0; lane < W; ++lane) total += v[lane];
     return total;
+#endif
 }
 
 // How many magnitudes have bits above `bits`, which is at least 0.
@@ -36,16 +40,24 @@ inline int32_t above(const float *v, int32_t n, int32_t bits) {
     return sum_of((counted[0] + counted[1]) + (counted[2] + counted[3]));
 }
 
-// The cut below the `passing` largest of the magnitudes above `low`, of which there are more; the largest is `high`.
-inline Cut bisect(const float *v, int32_t n, int32_t low, int32_t high, int64_t passing) {
+// The cut below the `passing` largest of the magnitudes above `low`, of which there are `found`, more than `passing`;
+// the largest is `high`. A step interpolates between counts; after one that did not halve the range, a step halves it.
+inline Cut select_largest(const float *v, int32_t n, int32_t low, int32_t high, int32_t found, int64_t passing) {
     int32_t beyond = 0;  // magnitudes above high
-    while (high - low > 1) {
-        const int32_t middle = low + (high - low) / 2, found = above(v, n, middle);
-        if (found == passing) return {middle, middle, n};
-        if (found > passing)
-            low = middle;
+    for (bool halve = false; high - low > 1;) {
+        const int32_t range = high - low;
+        int32_t step = range / 2;
+        if (!halve) {
+            step = (int32_t)((double)range * (double)(found - passing) / (double)(found - beyond));
+            step = step < 1 ? 1 : step >= range ? range - 1 : step;
+        }
+        const int32_t counted = above(v, n, low + step);
+        if (counted == passing) return {low + step, low + step, n};
+        if (counted > passing)
+            low += step, found = counted;
         else
-            high = middle, beyond = found;
+            high = low + step, beyond = counted;
+        halve = !halve && high - low > range / 2;
     }
     int32_t last = -1;  // all that are equal to high are tied, and the first of them pass
     for (int64_t left = passing - beyond; left > 0;) {
@@ -85,11 +97,12 @@ template <bool MOMENTUM> inline Cut cut(const Sample &s, int64_t passing, float 
         }
     });
     // With least = 0 the lanes behind the end are counted, too; then every entry is a candidate.
-    if ((least ? sum_of(candidates[0] + candidates[1]) : s.n) <= passing) return {least - 1, least - 1, s.n};
+    const int32_t found = least ? sum_of(candidates[0] + candidates[1]) : s.n;
+    if (found <= passing) return {least - 1, least - 1, s.n};
     int32_t high = 0;
     for (const vi &one : largest)
         for (int lane = 0; lane < W; ++lane) high = one[lane] > high ? one[lane] : high;
-    return bisect(result, s.n, least - 1, high, passing);
+    return select_largest(result, s.n, least - 1, high, found, passing);
 }
 
 // The result from v = value(Vectors<V>, start, k, width), its count and norm. PASSED: whether `passed` is written.

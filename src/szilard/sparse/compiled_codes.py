@@ -37,7 +37,12 @@ def shrink(
             )
         passing = passing.contiguous()
     # Named, so that copies live until the call returns.
-    x, gradient, scale, threshold = x.contiguous(), gradient.contiguous(), scale.contiguous(), threshold.contiguous()
+    x, gradient, scale, threshold = (
+        x.contiguous(),
+        gradient.contiguous(),
+        scale.contiguous(),
+        threshold.contiguous(),
+    )
     result, counts, norms = x.new_empty(batch, n), x.new_empty(batch), x.new_empty(batch)
     passed = x.new_empty((batch, n) if wants_passed and passing is not None else (0,), dtype=torch.bool)
     if not n:  # an empty array has no address

@@ -13,7 +13,7 @@ from szilard.kernels import dispatch
 from szilard.kernels.operator import define, unobserved
 from szilard.sparse import compiled_codes, portable
 
-EVENT_BELOW = 0.05  # share of entries that are not zero below which an event product is faster than a dense one
+EVENT_BELOW = 0.2  # PLACEHOLDER
 
 
 def shrink(
@@ -52,8 +52,8 @@ def shrink(
         previous = momentum = None
     given = (x, gradient, scale, previous, momentum, threshold, passing)
     if unobserved(x) and not _need_gradient(*given):
-        return _shrink(*given, False)[:3]
-    result, counts, norms, _ = _shrink_operator(*given, True)
+        return _shrink(*given, wants_passed=False)[:3]
+    result, counts, norms, _ = _shrink_operator(*given)
     return result, counts, norms
 
 
@@ -95,16 +95,15 @@ def product(x: Tensor, rows: Tensor, active: float) -> Tensor:
 # -- implementations, and their shapes for torch.compile and torch.export -------------------------------
 
 
-def _shrink(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _shrink(x: Tensor, *rest: Any, wants_passed: bool = True) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     if dispatch.implementation(x) == "cpp":
-        return compiled_codes.shrink(x, *rest)
-    result, counts, norms, passed = portable.shrink(x, *rest)
+        return compiled_codes.shrink(x, *rest, wants_passed)
+    result, counts, norms, passed = portable.shrink(x, *rest, wants_passed)
     return result.contiguous(), counts, norms, passed.contiguous()
 
 
 def _shrink_fake(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    passing, wants_passed = rest[-2:]
-    passed = x.new_empty(x.shape if wants_passed and passing is not None else (0,), dtype=torch.bool)
+    passed = x.new_empty((0,) if rest[-1] is None else x.shape, dtype=torch.bool)
     return x.new_empty(x.shape), x.new_empty(x.shape[0]), x.new_empty(x.shape[0]), passed
 
 
@@ -127,7 +126,7 @@ def _need_gradient(*tensors: Tensor | None) -> bool:
 def _shrink_gradient(
     run: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]],
 ) -> type[torch.autograd.Function]:
-    """The Function with arguments (x, gradient, scale, previous, momentum, threshold, passing, wants_passed).
+    """The Function with arguments (x, gradient, scale, previous, momentum, threshold, passing).
 
     Its slope in v is 1 where an entry passed or is not zero. The backward pass is written in torch, so it can be
     differentiated again.
@@ -137,7 +136,7 @@ def _shrink_gradient(
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             x, gradient, scale, previous, momentum, *_ = arguments
-            result, counts, norms, passed = run(*arguments[:-1], any(ctx.needs_input_grad))
+            result, counts, norms, passed = run(*arguments)
             ctx.save_for_backward(x, gradient, scale, previous, momentum, result, passed)
             ctx.mark_non_differentiable(counts, passed)
             ctx.set_materialize_grads(False)
@@ -148,7 +147,7 @@ def _shrink_gradient(
             ctx: Any, grad: Tensor | None, _: None, grad_norms: Tensor | None, __: None
         ) -> tuple[Tensor | None, ...]:
             if grad is None and grad_norms is None:
-                return (None,) * 8
+                return (None,) * 7
             x, gradient, scale, previous, momentum, result, passed = ctx.saved_tensors
             wants, sign, active = ctx.needs_input_grad, result.detach().sign(), result.detach() != 0
             if grad_norms is not None:
@@ -166,7 +165,6 @@ def _shrink_gradient(
                 -momentum[:, None] * grad_v if wants[3] else None,
                 torch.linalg.vecdot(grad_v, x - previous) if wants[4] else None,
                 -torch.linalg.vecdot(soft, sign) if wants[5] else None,
-                None,
                 None,
             )
 
@@ -193,7 +191,7 @@ def _event_gradient(run: Callable[..., Tensor]) -> type[torch.autograd.Function]
 
 _shrink_operator = define(
     "shrink(Tensor x, Tensor gradient, Tensor scale, Tensor? previous, Tensor? momentum, Tensor threshold, "
-    "Tensor? passing, bool wants_passed) -> (Tensor, Tensor, Tensor, Tensor)",
+    "Tensor? passing) -> (Tensor, Tensor, Tensor, Tensor)",
     _shrink,
     _shrink_fake,
     _shrink_gradient,
