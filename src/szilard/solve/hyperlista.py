@@ -21,7 +21,6 @@ from torch import Tensor
 from szilard.solve.ista import share
 from szilard.solve.solver import Solver
 from szilard.solve.state import State
-from szilard.solve.weight import analytic_weight
 from szilard.sparse import ops
 
 
@@ -36,7 +35,8 @@ class HyperLISTA(Solver):
     """Momentum, support selection and a threshold that follow from the residual, by three numbers.
 
     Args:
-        A: matrix ``[m, n]``; its columns are scaled to unit norm inside.
+        A: matrix ``[m, n]`` or :class:`~szilard.solve.convolution.Convolution`; its columns are scaled to unit norm
+            inside.
         layers: how many steps a call does.
         numbers: (c₁, c₂, c₃): threshold, momentum, selection. The defaults are good for density 0.1 without noise;
             :meth:`tune` finds those of your density and noise.
@@ -46,9 +46,6 @@ class HyperLISTA(Solver):
     name = "hyperlista"
     summary = "three numbers, found by a search; the analytic weight"
     unit_columns = True
-    needs_matrix = True
-    W: Tensor
-    diagonal: Tensor
     numbers: Tensor
 
     def __init__(
@@ -59,10 +56,8 @@ class HyperLISTA(Solver):
         damping: float = 0.0,
     ) -> None:
         super().__init__(A, layers)
-        weight = analytic_weight(self.operator.matrix(self.name, self.without_matrix), damping)
-        self.coherence = weight.coherence
-        self.register_buffer("W", weight.W)
-        self.register_buffer("diagonal", weight.diagonal)
+        self.weight = self.operator.weight(self.name, self.without_matrix, damping)
+        self.coherence = self.weight.coherence
         self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.float64))
 
     def start(self, state: State) -> Memory:
@@ -72,8 +67,8 @@ class HyperLISTA(Solver):
         c_threshold, c_momentum, c_selection = self.numbers.tolist()
         memory: Memory = state.memory
         n = self.operator.shape[1]
-        gradient = state.residual @ self.W
-        error = ops.weighted_norm(gradient, self.diagonal)
+        gradient = self.weight.transposed(state.residual)
+        error = ops.weighted_norm(gradient, self.weight.diagonal)
         first = error if memory.first_error is None else memory.first_error
         passing = (c_selection * n * (first / error).log()).clamp(0, n).nan_to_num(n).long()
         x, count, _ = ops.shrink(
