@@ -58,7 +58,7 @@ def contestants(known: Problem, settings: Settings, seed: int) -> list[Contestan
 def tuned_hyperlista(known: Problem, seed: int) -> tuple[Contestant, Numbers]:
     """HyperLISTA whose numbers were searched for on synthetic codes, none of them of the problem."""
     started = time.process_time()
-    solver = HyperLISTA(known.A, LAYERS).tune(CodePrior(DENSITY), seed=seed)
+    solver = HyperLISTA(known.A, LAYERS).tune(DENSITY, seed=seed)
     seconds = time.process_time() - started
     first, second, third = solver.numbers.tolist()
     numbers = (first, second, third)

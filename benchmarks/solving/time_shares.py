@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 from solving import clocks
-from solving.problems import BATCH, Problem, Settings
+from solving.problems import BATCH, LAYERS, Problem, Settings
 from szilard.solve import FISTA, HyperLISTA
 from szilard.solve.solver import Solver
 from szilard.sparse import ops
@@ -50,14 +50,13 @@ def measured(problem: Problem, settings: Settings, numbers: tuple[float, float, 
 
 
 def _parts(solver: Solver, problem: Problem, settings: Settings) -> Row:
-    layers = 16
-    calls = recorded(solver, problem, layers)
-    left = solver.W if isinstance(solver, HyperLISTA) else problem.A
+    calls = recorded(solver, problem, LAYERS)
+    adjoint = solver.weight.transposed if isinstance(solver, HyperLISTA) else solver.operator.adjoint
     without = [(*arguments[:_PASSING], None) for arguments in calls["shrink"]]
     found = clocks.in_turns(
         {
-            "all": functools.partial(solver, problem.b, layers=layers),
-            "adjoint": functools.partial(_each, lambda residual: residual @ left, calls["adjoint"]),
+            "all": functools.partial(solver, problem.b, layers=LAYERS),
+            "adjoint": functools.partial(_each, adjoint, calls["adjoint"]),
             "product": functools.partial(_each, ops.product, calls["product"]),
             "shrink": functools.partial(_each, ops.shrink, calls["shrink"]),
             "threshold": functools.partial(_each, ops.shrink, without),
@@ -75,7 +74,7 @@ def _parts(solver: Solver, problem: Problem, settings: Settings) -> Row:
         "norm": median["norm"],
     }
     shares = {name: value / whole for name, value in parts.items()}
-    return {"seconds": whole, "layers": layers, "shares": {**shares, "rest": 1 - sum(shares.values())}}
+    return {"seconds": whole, "layers": LAYERS, "shares": {**shares, "rest": 1 - sum(shares.values())}}
 
 
 def _each(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> None:
