@@ -69,8 +69,8 @@ def hyperlista(A, b, layers, numbers):
     first = (b @ pinv.t()).abs().sum(1)
     for _ in range(layers):
         error = ((x @ A.t() - b) @ pinv.t()).abs().sum(1)
-        threshold = (c_threshold * weight.coherence * error)[:, None]
-        momentum = (c_momentum * weight.coherence * (x != 0).sum(1))[:, None]
+        threshold = (c_threshold / A.shape[0] * error)[:, None]
+        momentum = (c_momentum / A.shape[0] * (x != 0).sum(1))[:, None]
         passing = (c_selection * A.shape[1] * (first / error).log()).clamp(0, A.shape[1]).long()
         v = x - (x @ A.t() - b) @ weight.W + momentum * (x - previous)
         new = soft(v, threshold)
@@ -83,7 +83,7 @@ def hyperlista(A, b, layers, numbers):
 
 
 @pytest.mark.parametrize(
-    "numbers", [(0.073, 0.018, 1.2), (0.2, 0.0, 0.0), (0.1, 0.03, 0.3)], ids=["default", "plain", "some pass"]
+    "numbers", [(4.0, 0.75, 1.0), (3.0, 0.0, 0.0), (2.0, 0.5, 0.3)], ids=["default", "plain", "some pass"]
 )
 def test_hyperlista_is_its_equations(numbers):
     A, _, b = problem()
@@ -97,12 +97,12 @@ def test_hyperlista_is_its_equations(numbers):
 def test_without_momentum_and_selection_it_is_a_proximal_step_with_the_weight():
     A, _, b = problem()
     weight = analytic_weight(A)
-    state = HyperLISTA(A, numbers=(0.2, 0.0, 0.0)).init(b)
-    solver = HyperLISTA(A, numbers=(0.2, 0.0, 0.0))
+    state = HyperLISTA(A, numbers=(3.0, 0.0, 0.0)).init(b)
+    solver = HyperLISTA(A, numbers=(3.0, 0.0, 0.0))
     for _ in range(4):
         step = state.residual @ weight.W
         error = (step * weight.diagonal).abs().sum(1, keepdim=True)
-        wanted = soft(state.x - step, 0.2 * weight.coherence * error)
+        wanted = soft(state.x - step, 3.0 / A.shape[0] * error)
         state = solver.step(state)
         torch.testing.assert_close(state.x, wanted)
 
