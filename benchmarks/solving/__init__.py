@@ -1,1 +1,1 @@
-"""Parts of solve.py: sparse codes from few measurements, by unrolled solvers, by classical ones and by other libraries."""
+"""Parts of solve.py: sparse codes from few measurements, by unrolled solvers, classical ones and other libraries."""

@@ -94,7 +94,10 @@ def omp_exact(problem: Problem) -> Reached:
 
 
 def best_after(
-    problem: Problem, layers: int, kind: Callable[..., Solver] = FISTA, penalties: Iterable[float] = PENALTIES_16
+    problem: Problem,
+    layers: int,
+    kind: Callable[..., Solver] = FISTA,
+    penalties: Iterable[float] = PENALTIES_16,
 ) -> tuple[Solver, str]:
     """ISTA or FISTA with the λ whose error after some layers is least, and what it is."""
     tried = []

@@ -11,7 +11,18 @@ from common.harness import progress
 from solving import ablation, classical
 from solving.ablation import Numbers
 from solving.problems import BATCH, DENSITY, LAYERS, Problem, Settings, problem
-from szilard.solve import ALISTA, FISTA, ISTA, LISTA, LISTACP, NAALISTA, CodePrior, HyperLISTA, StepLISTA, TiLISTA
+from szilard.solve import (
+    ALISTA,
+    FISTA,
+    ISTA,
+    LISTA,
+    LISTACP,
+    NAALISTA,
+    CodePrior,
+    HyperLISTA,
+    StepLISTA,
+    TiLISTA,
+)
 from szilard.solve.learned import Learned
 from szilard.solve.solver import Solver
 

@@ -67,7 +67,8 @@ def seconds(made: list[Contestant], known: Problem, settings: Settings) -> dict[
             if turn >= 0:
                 found[one.name].append(marks)
     return {
-        name: [statistics.median(marks) for marks in zip(*rounds, strict=True)] for name, rounds in found.items()
+        name: [statistics.median(marks) for marks in zip(*rounds, strict=True)]
+        for name, rounds in found.items()
     }
 
 

@@ -22,8 +22,8 @@ def judged(x: Tensor, truth: Tensor) -> Row:
         truth: the codes that were measured ``[B, n]``.
 
     Returns:
-        ``ratio_db``, 10 log₁₀ of the summed squared errors over the summed squares; ``mean_db`` and ``median_db`` of the
-        samples' own errors; ``lost``, samples whose own error is not below -40 dB; ``samples``.
+        ``ratio_db``, 10 log₁₀ of the summed squared errors over the summed squares; ``mean_db`` and ``median_db`` of
+        the samples' own errors; ``lost``, samples whose own error is not below -40 dB; ``samples``.
     """
     own = error_db(x, truth).nan_to_num(nan=torch.inf, neginf=_FLOOR_DB).clamp_min(_FLOOR_DB)
     return {

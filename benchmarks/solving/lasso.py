@@ -23,7 +23,9 @@ def objective(A: Tensor, b: Tensor, x: Tensor, penalty: float) -> Tensor:
 
 def measured(seed: int) -> list[Row]:
     """A row for each λ, in float64 on the CPU; without celer and skglm scikit-learn is alone."""
-    known = problems.problem(problems.gaussian(problems.M, problems.N, seed), _SAMPLES, seed, dtype=torch.float64)
+    known = problems.problem(
+        problems.gaussian(problems.M, problems.N, seed), _SAMPLES, seed, dtype=torch.float64
+    )
     A, b = np.asfortranarray(known.A.numpy()), known.b.numpy()
     largest = float((known.b @ known.A).abs().amax(1).min())
     absent = libraries.missing()

@@ -11,7 +11,9 @@ from importlib import metadata, util
 
 import numpy as np
 
-PIP = "pip install 'celer>=0.7,<0.8' 'skglm>=0.5,<0.6' (make bench-peers), or --peers FOLDER of these packages"
+PIP = (
+    "pip install 'celer>=0.7,<0.8' 'skglm>=0.5,<0.6' (make bench-peers), or --peers FOLDER of these packages"
+)
 #: What each row of a table is computed by.
 PACKAGES = {"celer": "celer", "skglm": "skglm", "scikit-learn": "sklearn", "scikit-learn, OMP": "sklearn"}
 LASSOS = ("celer", "skglm", "scikit-learn")

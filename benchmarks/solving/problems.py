@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,10 +36,13 @@ class Settings:
     steps: tuple[int, int] = (1500, 6000)
     extra: bool = True
 
+    def on(self, device: str) -> Settings:
+        """The same on a device."""
+        return replace(self, device=device)
 
-QUICK = Settings(
-    seeds=(0,), judged=512, repeats=7, peer_samples=32, steps=(1500, 1500), extra=False
-)
+
+FULL = Settings()
+QUICK = Settings(seeds=(0,), judged=512, repeats=7, peer_samples=32, steps=(1500, 1500), extra=False)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def subsampled_dct(m: int, n: int, seed: int) -> Tensor:
 
 
 def correlated(m: int, n: int, seed: int, correlation: float = _CORRELATION) -> Tensor:
-    """Gaussian entries, correlated between neighbouring columns (an AR(1) process along rows); unit norm, ``[m, n]``."""
+    """Gaussian entries, correlated between neighbouring columns (AR(1) along rows); unit norm, ``[m, n]``."""
     noise = torch.randn(m, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     columns = [noise[:, 0]]
     for new in noise.t()[1:]:

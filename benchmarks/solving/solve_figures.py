@@ -1,4 +1,4 @@
-"""Figures of solve.py and their gates, from its results. A figure is that of the worst seed; ratios of time, the median."""
+"""Figures of solve.py and their gates, from its results: those of the worst seed, and medians of ratios of time."""
 
 from __future__ import annotations
 
@@ -63,12 +63,19 @@ def figures(found: Found) -> dict[str, float | None]:
         "layers_to_40db": _most(
             float(first_below(row["ratio_db"]) or float("inf")) for row in curves(found, OURS)
         ),
-        **{f"{key}_iterations_to_40db": _median(_times(found, row, "layers")) for key, row in ITERATIONS.items()},
-        **{f"{key}_time_vs_hyperlista": _median(_times(found, row, "over_ours")) for key, row in RATIOS.items()},
+        **{
+            f"{key}_iterations_to_40db": _median(_times(found, row, "layers"))
+            for key, row in ITERATIONS.items()
+        },
+        **{
+            f"{key}_time_vs_hyperlista": _median(_times(found, row, "over_ours"))
+            for key, row in RATIOS.items()
+        },
         "weight_diagonal_error": _most(row["analytic_diagonal_error"] for row in standard),
         "weight_offdiagonal_vs_bound": _most(row["analytic_vs_bound"] for row in standard),
         "lasso_gap": _most(row["gap"] for row in found.get("lasso", [])),
         "cg_steps": _most(row["cg_steps"] for row in tail if row["cg_steps"] is not None),
+        "cg_steps_median": _most(row["cg_steps_median"] for row in tail if row["cg_steps"] is not None),
         "false_accepts": sum(row["false_accepts"] for row in tail) if tail else None,
         "shifts_worse_than_fista16": sum(map(worse, found["shifts"])) if found.get("shifts") else None,
         "held_out_matrices_db": _most(row["hyperlista"]["ratio_db"] for row in matrices),

@@ -24,7 +24,15 @@ LAYER_COLUMNS = ("method", *map(str, _SHOWN))
 LATER_COLUMNS = ("method", *map(str, _LATER))
 RATIO_COLUMNS = ("over HyperLISTA's", *RATIOS.values())
 TIME_COLUMNS = ("method", "chosen", "layers", "ms for 256", "/ HyperLISTA", *_ERRORS)
-SHARE_COLUMNS = ("method", "ms for 256", "products %", "threshold, momentum %", "selection %", "error norm %", "rest %")
+SHARE_COLUMNS = (
+    "method",
+    "ms for 256",
+    "products %",
+    "threshold, momentum %",
+    "selection %",
+    "error norm %",
+    "rest %",
+)
 WEIGHT_COLUMNS = (
     "matrix", "diagonal error", "others / bound", "largest", "symmetric: others / bound", "largest ", "AᵀA / bound",
     "largest  ",
@@ -32,7 +40,18 @@ WEIGHT_COLUMNS = (
 LASSO_COLUMNS = ("λ / largest", "FISTA", "celer", "skglm", "scikit-learn")
 SHIFT_COLUMNS = ("codes", *_ERRORS, "FISTA-16: λ", *(f"{name} " for name in _ERRORS), "")
 MATRIX_COLUMNS = ("matrix", *_ERRORS, "FISTA-16: λ", *(f"{name} " for name in _ERRORS))
-EVENT_COLUMNS = ("atoms x measured, batch", "not zero %", "event ms", "dense ms", "event / dense", "chosen / dense")
+TAIL_COLUMNS = (
+    "codes", "certified by support", "by the lasso", "not certified", "false accepts", *_ERRORS,
+    "steps of conjugate gradients: median", "most",
+)  # fmt: skip
+EVENT_COLUMNS = (
+    "atoms x measured, batch",
+    "not zero %",
+    "event ms",
+    "dense ms",
+    "event / dense",
+    "chosen / dense",
+)
 
 
 def _mean(values: list[float], digits: int = 1) -> str:
@@ -116,7 +135,10 @@ def ratio_body(found: Found) -> list[list[str]]:
     times = [known[f"{key}_time_vs_hyperlista"] for key in RATIOS]
     own = statistics.median(layers)
     return [
-        [f"layers to -40 dB ({own:g})", *("" if value is None else f"{value / own:.1f}" for value in iterations)],
+        [
+            f"layers to -40 dB ({own:g})",
+            *("" if value is None else f"{value / own:.1f}" for value in iterations),
+        ],
         ["seconds to -40 dB", *("not measured" if value is None else f"{value:.1f}" for value in times)],
     ]
 
@@ -146,7 +168,11 @@ def _lost(judged: list[Row]) -> str:
 def share_body(found: Found) -> list[list[str]]:
     """Shares of time of 16 layers, under SHARE_COLUMNS."""
     return [
-        [row["method"], f"{1000 * row['seconds']:.1f}", *(f"{100 * share:.0f}" for share in row["shares"].values())]
+        [
+            row["method"],
+            f"{1000 * row['seconds']:.1f}",
+            *(f"{100 * share:.0f}" for share in row["shares"].values()),
+        ]
         for row in found.get("shares", [])
     ]
 
@@ -171,9 +197,7 @@ def lasso_body(found: Found) -> list[list[str]]:
     body = []
     for share in dict.fromkeys(row["share"] for row in rows):
         mine = [row for row in rows if row["share"] == share]
-        cells = [
-            [row["above"][name] for row in mine if name in row["above"]] for name in LASSO_COLUMNS[2:]
-        ]
+        cells = [[row["above"][name] for row in mine if name in row["above"]] for name in LASSO_COLUMNS[2:]]
         body.append([
             f"{share:g}", f"{max(row['gap'] for row in mine):.1e}",
             *(f"{max(values):.1e}" if values else "" for values in cells),
@@ -183,7 +207,10 @@ def lasso_body(found: Found) -> list[list[str]]:
 
 def _errors(rows: list[Row], solver: str) -> list[str]:
     judged = [row[solver] for row in rows]
-    return [*(_mean([row[key] for row in judged]) for key in ("ratio_db", "mean_db", "median_db")), _lost(judged)]
+    return [
+        *(_mean([row[key] for row in judged]) for key in ("ratio_db", "mean_db", "median_db")),
+        _lost(judged),
+    ]
 
 
 def shift_body(found: Found) -> list[list[str]]:
@@ -193,7 +220,30 @@ def shift_body(found: Found) -> list[list[str]]:
     for case in dict.fromkeys(row["case"] for row in rows):
         mine = [row for row in rows if row["case"] == case]
         behind = sum(map(solve_figures.worse, mine))
-        body.append([*_case(case, mine), f"FISTA is better on {behind} of {len(mine)} seeds" if behind else ""])
+        body.append(
+            [*_case(case, mine), f"FISTA is better on {behind} of {len(mine)} seeds" if behind else ""]
+        )
+    return body
+
+
+def tail_body(found: Found) -> list[list[str]]:
+    """What the guard certifies, sums over seeds, under TAIL_COLUMNS."""
+    rows = found.get("tail", [])
+    body = []
+    for case in dict.fromkeys(row["case"] for row in rows):
+        mine = [row for row in rows if row["case"] == case]
+        counts = [
+            sum(row[key] for row in mine)
+            for key in ("by_support", "by_lasso", "uncertified", "false_accepts")
+        ]
+        steps = [
+            [row[key] for row in mine if row[key] is not None] for key in ("cg_steps_median", "cg_steps")
+        ]
+        body.append([
+            case, *(f"{count:,}" for count in counts),
+            *(_mean([row[key] for row in mine]) for key in ("ratio_db", "mean_db", "median_db")), _lost(mine),
+            *(str(max(values)) if values else "" for values in steps),
+        ])  # fmt: skip
     return body
 
 

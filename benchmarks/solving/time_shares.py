@@ -20,7 +20,12 @@ _PASSING = 6  # place of the number of entries that pass among shrink's argument
 
 def recorded(solver: Solver, problem: Problem, layers: int) -> dict[str, list[tuple[Any, ...]]]:
     """Arguments of all calls of operators in a solver's layers, by operator; ``adjoint`` are residuals."""
-    calls: dict[str, list[tuple[Any, ...]]] = {"shrink": [], "product": [], "weighted_norm": [], "adjoint": []}
+    calls: dict[str, list[tuple[Any, ...]]] = {
+        "shrink": [],
+        "product": [],
+        "weighted_norm": [],
+        "adjoint": [],
+    }
 
     def spy(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def called(*arguments: Any) -> Any:
@@ -39,7 +44,9 @@ def recorded(solver: Solver, problem: Problem, layers: int) -> dict[str, list[tu
     return calls
 
 
-def measured(problem: Problem, settings: Settings, numbers: tuple[float, float, float], penalty: float) -> list[Row]:
+def measured(
+    problem: Problem, settings: Settings, numbers: tuple[float, float, float], penalty: float
+) -> list[Row]:
     """A row for HyperLISTA with its numbers, and one for FISTA with its λ, for a batch."""
     problem = problem.first(BATCH)
     solvers: dict[str, Solver] = {

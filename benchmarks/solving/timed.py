@@ -36,7 +36,9 @@ class Contestant(NamedTuple):
     slow: bool
 
 
-def measured(problem: Problem, settings: Settings, seed: int, numbers: tuple[float, float, float]) -> list[Row]:
+def measured(
+    problem: Problem, settings: Settings, seed: int, numbers: tuple[float, float, float]
+) -> list[Row]:
     """A row for each method; the time of those that solve fewer samples is scaled to a batch."""
     problem = problem.first(BATCH)
     contestants = [*_ours(problem, numbers), *_libraries(problem, settings)]
@@ -84,8 +86,10 @@ def _ours(problem: Problem, numbers: tuple[float, float, float]) -> list[Contest
 def _ista(problem: Problem) -> classical.Reached | None:
     """ISTA, whose λ is looked for on fewer samples, because it is slow."""
     found = classical.over_penalties(ISTA, problem.first(_ISTA_SAMPLES))
-    layers = found and classical.layers_to(found.solver, problem, 2 * found.layers)
-    return found and layers and found._replace(layers=layers) or None
+    if found is None:
+        return None
+    layers = classical.layers_to(found.solver, problem, 2 * found.layers)
+    return None if layers is None else found._replace(layers=layers)
 
 
 def _contestant(name: str, solver: Solver, layers: int, setting: str, problem: Problem) -> Contestant:
@@ -120,9 +124,7 @@ def _as_tensor(call: Callable[[], np.ndarray], like: torch.Tensor) -> torch.Tens
     return torch.from_numpy(call()).to(like.device)
 
 
-def _best(
-    name: str, A: np.ndarray, b: np.ndarray, truth: torch.Tensor
-) -> tuple[str, libraries.Call] | None:
+def _best(name: str, A: np.ndarray, b: np.ndarray, truth: torch.Tensor) -> tuple[str, libraries.Call] | None:
     """The quickest setting of a library that reaches -40 dB on all given samples; tried on a few of them first."""
     tried = []
     few = min(len(b), _LIBRARY_SAMPLES)
@@ -145,9 +147,7 @@ def _error(codes: np.ndarray, truth: torch.Tensor) -> float:
 def settings_of(name: str) -> list[tuple[str, libraries.Call]]:
     """What is tried of a library."""
     if name not in libraries.LASSOS:
-        return [
-            (f"residual {tolerance:g}", libraries.omp(tolerance)) for tolerance in classical.TOLERANCES
-        ]
+        return [(f"residual {tolerance:g}", libraries.omp(tolerance)) for tolerance in classical.TOLERANCES]
     return [
         (f"λ = {penalty:g}, tol {tolerance:g}", libraries.lasso(name, penalty, tolerance))
         for penalty in PENALTIES

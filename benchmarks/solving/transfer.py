@@ -44,7 +44,9 @@ def matrices(settings: Settings, seed: int, numbers: tuple[float, float, float])
         known = problems.problem(A, settings.judged, seed, device=settings.device)
         rows.append(_both(name, known, seed, numbers))
     A = problems.gaussian(problems.M, problems.N, seed)
-    true = problems.problem(problems.perturbed(A, _SHARE, seed), settings.judged, seed, device=settings.device)
+    true = problems.problem(
+        problems.perturbed(A, _SHARE, seed), settings.judged, seed, device=settings.device
+    )
     rows.append(_both(PERTURBED, problems.Problem(A.to(true.A), true.x, true.b), seed, numbers))
     return rows
 

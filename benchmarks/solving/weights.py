@@ -1,4 +1,4 @@
-"""The analytic weight: its diagonal, how near its other products are to their bound, and what a matrix has without it."""
+"""The analytic weight: its diagonal, and how near its other products are to their bound."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ Row = dict[str, Any]
 
 def measured(seed: int) -> list[Row]:
     """A row for each matrix of a seed, in float64."""
-    named = {"Gaussian, 250 x 500": problems.gaussian(problems.M, problems.N, seed), **problems.held_out(seed)}
+    named = {
+        "Gaussian, 250 x 500": problems.gaussian(problems.M, problems.N, seed),
+        **problems.held_out(seed),
+    }
     rows = []
     for name, A in named.items():
         m, n = A.shape
