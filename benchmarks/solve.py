@@ -55,7 +55,7 @@ from solving import (
     problems,
     solve_figures,
     solve_tables,
-    tails,
+    # tails,
     time_shares,
     timed,
     transfer,

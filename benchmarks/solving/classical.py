@@ -13,6 +13,7 @@ from szilard.solve.solver import Solver
 
 #: λ that are tried; small ones are slow, and large ones are too biased.
 PENALTIES = (0.0025, 0.003, 0.0035, 0.004, 0.005, 0.006, 0.007, 0.008, 0.01, 0.012)
+PENALTIES_ISTA = (0.003, 0.004, 0.005)
 PENALTIES_16 = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.8, 1.2, 2.0)
 DECREASES = (0.7, 0.75, 0.79, 0.83, 0.88)
 LONGEST = (1.0, 2.0, 3.0, 4.0)

@@ -11,23 +11,17 @@ from common.harness import progress
 from solving import ablation, classical
 from solving.ablation import Numbers
 from solving.problems import BATCH, DENSITY, LAYERS, Problem, Settings, problem
-from szilard.solve import (
-    ALISTA,
-    FISTA,
-    ISTA,
-    LISTA,
-    LISTACP,
-    NAALISTA,
-    CodePrior,
-    HyperLISTA,
-    StepLISTA,
-    TiLISTA,
-)
+from szilard.solve import ALISTA, FISTA, ISTA, HyperLISTA
 from szilard.solve.learned import Learned
+from szilard.solve.lista import LISTA
+from szilard.solve.lista_cp import LISTACP
+from szilard.solve.na_alista import NAALISTA
+from szilard.solve.samples import CodePrior
 from szilard.solve.solver import Solver
+from szilard.solve.step_lista import StepLISTA
+from szilard.solve.tilista import TiLISTA
 
 _ABLATION_SAMPLES = 96
-_ISTA_SAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -115,7 +109,7 @@ def _classical(known: Problem) -> list[Contestant]:
         "FISTA": classical.over_penalties(FISTA, few),
         "FISTA, continuation": classical.continuation(few),
         "OMP": classical.omp_exact(few),
-        "ISTA": classical.over_penalties(ISTA, known.first(_ISTA_SAMPLES)),
+        "ISTA": classical.over_penalties(ISTA, few, classical.PENALTIES_ISTA),
     }
     return made + [
         Contestant(name, found.solver, _beyond(name, found.layers), found.setting)

@@ -13,7 +13,7 @@ from szilard.solve import FISTA
 
 Row = dict[str, Any]
 SHARES = (0.5, 0.2, 0.1, 0.05, 0.02)  # λ over the λ at which the answer is zero
-_SAMPLES, _ITERATIONS, _TOLERANCE = 8, 6000, 1e-13
+_SAMPLES, _ITERATIONS, _TOLERANCE = 8, 4000, 1e-13
 
 
 def objective(A: Tensor, b: Tensor, x: Tensor, penalty: float) -> Tensor:

@@ -21,7 +21,7 @@ OURS = "HyperLISTA"
 PENALTIES = (0.002, 0.003, 0.004, 0.005, 0.006, 0.008)  # of other libraries' lasso
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 _SLOW_ROUNDS = 3  # of what takes seconds
-_ISTA_SAMPLES, _LIBRARY_SAMPLES = 64, 16  # on which settings are looked for
+_LIBRARY_SAMPLES = 16  # on which settings are looked for
 
 
 class Contestant(NamedTuple):
@@ -74,22 +74,13 @@ def _ours(problem: Problem, numbers: tuple[float, float, float]) -> list[Contest
         "FISTA": classical.over_penalties(FISTA, problem),
         "FISTA, continuation": classical.continuation(problem),
         "OMP": classical.omp(problem),
-        "ISTA": _ista(problem),
+        "ISTA": classical.over_penalties(ISTA, problem, classical.PENALTIES_ISTA),
     }
     return [
         _contestant(name, found.solver, found.layers, found.setting, problem)
         for name, found in reached.items()
         if found is not None
     ]
-
-
-def _ista(problem: Problem) -> classical.Reached | None:
-    """ISTA, whose λ is looked for on fewer samples, because it is slow."""
-    found = classical.over_penalties(ISTA, problem.first(_ISTA_SAMPLES))
-    if found is None:
-        return None
-    layers = classical.layers_to(found.solver, problem, 2 * found.layers)
-    return None if layers is None else found._replace(layers=layers)
 
 
 def _contestant(name: str, solver: Solver, layers: int, setting: str, problem: Problem) -> Contestant:
