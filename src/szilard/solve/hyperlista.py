@@ -69,8 +69,8 @@ class HyperLISTA(Solver):
         damping: float = 0.0,
     ) -> None:
         super().__init__(A, layers)
+        self.damping = damping
         self.weight = self.operator.weight(self.name, self.without_matrix, damping)
-        self.coherence = self.weight.coherence
         values = torch.as_tensor(numbers, dtype=torch.float64).detach().cpu().clone()
         if values.shape != (3,) or not bool(((values >= 0) & values.isfinite()).all()):
             raise SzilardError(f"numbers={numbers}; give three numbers that are not negative")

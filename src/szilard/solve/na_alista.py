@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from szilard.solve.learned import SELECTION, Learned, Selection, positive
 from szilard.solve.state import State
-from szilard.solve.weight import analytic_weight
 
 HIDDEN = 128
 
@@ -31,7 +30,8 @@ class NAALISTA(Learned):
     which may be one of a test.
 
     Args:
-        A: matrix ``[m, n]``; its columns are scaled to unit norm inside.
+        A: matrix ``[m, n]`` or :class:`~szilard.solve.convolution.Convolution`; its columns are scaled to unit norm
+            inside.
         layers: K.
         selection: as of :class:`~szilard.solve.learned.Learned`.
         threshold: about θ before training, where γ is about 1.
@@ -42,9 +42,7 @@ class NAALISTA(Learned):
     name = "na_alista"
     summary = "an LSTM chooses the step and the threshold of each sample; the analytic weight"
     unit_columns = True
-    needs_matrix = True
     learning_rate = 0.2
-    W: Tensor
     centre: Tensor
     spread: Tensor
 
@@ -60,9 +58,7 @@ class NAALISTA(Learned):
         super().__init__(A, layers, selection)
         self.threshold, self.damping, self.seed = positive(threshold, "threshold"), damping, int(seed)
         dtype, device = self.operator.dtype, self.operator.device
-        self.register_buffer(
-            "W", analytic_weight(self.operator.matrix(self.name, self.without_matrix), damping).W
-        )
+        self.weight = self.operator.weight(self.name, self.without_matrix, damping)
         self.register_buffer("centre", torch.zeros(2, dtype=dtype, device=device))
         self.register_buffer("spread", torch.ones(2, dtype=dtype, device=device))
         with torch.random.fork_rng(devices=[]):
@@ -87,12 +83,12 @@ class NAALISTA(Learned):
         return Memory(zero, zero)
 
     def prepare_training(self, b: Tensor) -> None:
-        norms = _norms(-b, -b @ self.W)
+        norms = _norms(-b, self.weight.transposed(-b))
         self.centre.copy_(norms.mean(0))
         self.spread.copy_(norms.std(0, unbiased=False).clamp_min(1e-3))
 
     def apply_layer(self, state: State, layer: int) -> State:
-        gradient = state.residual @ self.W
+        gradient = self.weight.transposed(state.residual)
         norms = (_norms(state.residual, gradient) - self.centre) / self.spread
         hidden, cell = self.cell(norms, tuple(state.memory))
         scale, threshold = F.softplus(self.out(hidden)).unbind(1)

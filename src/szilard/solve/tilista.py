@@ -36,7 +36,7 @@ class TiLISTA(Learned):
         super().__init__(A, layers, selection)
         self.initial, self.threshold, self.damping = initial, positive(threshold, "threshold"), damping
         weight, bound = first_weight(self, initial, self.threshold, damping)
-        self.weight = nn.Parameter(weight.clone())
+        self.V = nn.Parameter(weight.clone())
         self.steps = self.numbers_by_layer(1.0)
         self.thresholds = self.numbers_by_layer(bound)
 
@@ -48,8 +48,8 @@ class TiLISTA(Learned):
         return [self.steps[layer], self.thresholds[layer]]
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        return [self.weight]
+        return [self.V]
 
     def apply_layer(self, state: State, layer: int) -> State:
-        gradient = state.residual @ self.weight
+        gradient = state.residual @ self.V
         return self.shrunk(state, state.x, gradient, self.steps[layer], self.thresholds[layer])

@@ -92,6 +92,11 @@ def product(x: Tensor, rows: Tensor, active: float) -> Tensor:
     return x @ rows
 
 
+def weighted_norm(gradient: Tensor, weights: Tensor) -> Tensor:
+    """Σ_j w_j |g_bj| of each sample: ``[B, n]``, ``[n]`` -> ``[B]``."""
+    return gradient.abs() @ weights
+
+
 # -- implementations, and their shapes for torch.compile and torch.export -------------------------------
 
 
@@ -204,8 +209,3 @@ _event_operator = define(
 @register_flop_formula(torch.ops.szilard.event_product)
 def _(x: torch.Size, rows: torch.Size, *rest: Any, **kwargs: Any) -> int:
     return 2 * x[0] * x[1] * rows[1]  # sizes do not tell how many entries are zero
-
-
-def weighted_norm(gradient: Tensor, weights: Tensor) -> Tensor:
-    """Σ_j w_j |g_bj| of each sample: ``[B, n]``, ``[n]`` -> ``[B]``."""
-    return gradient.abs() @ weights
