@@ -45,9 +45,9 @@ def reading() -> str:
         raise NotMeasured("solve.json has no curves or no times")
     text = (
         "OMP is exact in this setting, and so is the lasso as λ falls; what unrolled solvers save is time. HyperLISTA "
-        f"is at {known['hyperlista16_db']:.0f} dB after 16 layers, and below -40 dB after {known['layers_to_40db']:g}. To "
-        f"-40 dB {_all('iterations_to_40db')} iterations are needed; the seconds of HyperLISTA's layers go "
-        f"{_all('time_vs_hyperlista')} times into theirs"
+        f"is at {known['hyperlista16_db']:.0f} dB after 16 layers, and below -40 dB after "
+        f"{known['layers_to_40db']:g}. What the others need to -40 dB, {_all('iterations_to_40db')}; "
+        f"{_all('time_vs_hyperlista')}"
     )
     missed = solve_figures.missed(found)
     if not missed:
@@ -58,19 +58,13 @@ def reading() -> str:
 def _all(ending: str) -> str:
     """A figure of ISTA, FISTA, continuation and OMP, which stand together wherever one is quoted."""
     known = solve_figures.figures(section())
-    names = {
-        "ista": "by ISTA",
-        "fista": "by FISTA",
-        "continuation": "by FISTA with continuation",
-        "omp": "by OMP",
-    }
-    digits = 0 if ending.startswith("iterations") else 1
+    digits, what = (0, "iterations") if ending.startswith("iterations") else (1, "times the seconds")
     texts = [
-        f"{value:.{digits}f} {text}"
-        for key, text in names.items()
+        f"{value:.{digits}f} by {name}"
+        for key, name in solve_figures.ITERATIONS.items()
         if (value := known[f"{key}_{ending}"]) is not None
     ]
-    return ", ".join(texts[:-1]) + f" and {texts[-1]}"
+    return f"{what}: " + ", ".join(texts)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

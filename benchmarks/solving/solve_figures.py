@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from solving import events
+from solving import events, tails
 from solving.judging import first_below
 from solving.problems import LAYERS
 from solving.timed import OURS
@@ -74,8 +74,9 @@ def figures(found: Found) -> dict[str, float | None]:
         "weight_diagonal_error": _most(row["analytic_diagonal_error"] for row in standard),
         "weight_offdiagonal_vs_bound": _most(row["analytic_vs_bound"] for row in standard),
         "lasso_gap": _most(row["gap"] for row in found.get("lasso", [])),
-        "cg_steps": _most(row["cg_steps"] for row in tail if row["cg_steps"] is not None),
-        "cg_steps_median": _most(row["cg_steps_median"] for row in tail if row["cg_steps"] is not None),
+        "cg_steps": _most(
+            row["cg_steps"] for row in tail if row["case"] == tails.STANDARD and row["cg_steps"]
+        ),
         "false_accepts": sum(row["false_accepts"] for row in tail) if tail else None,
         "shifts_worse_than_fista16": sum(map(worse, found["shifts"])) if found.get("shifts") else None,
         "held_out_matrices_db": _most(row["hyperlista"]["ratio_db"] for row in matrices),

@@ -13,6 +13,7 @@ from solving.timed import OURS
 
 Row = dict[str, Any]
 Found = dict[str, Any]
+_COUNTS = ("by_support", "by_lasso", "uncertified", "fallback", "false_accepts")
 _ERRORS = ("dB of the sums", "mean dB", "median dB", "not recovered")
 FIGURE_COLUMNS = ("figure", "value", "gate", "goal", "")
 CURVE_COLUMNS = (
@@ -41,8 +42,8 @@ LASSO_COLUMNS = ("λ / largest", "FISTA", "celer", "skglm", "scikit-learn")
 SHIFT_COLUMNS = ("codes", *_ERRORS, "FISTA-16: λ", *(f"{name} " for name in _ERRORS), "")
 MATRIX_COLUMNS = ("matrix", *_ERRORS, "FISTA-16: λ", *(f"{name} " for name in _ERRORS))
 TAIL_COLUMNS = (
-    "codes", "certified by support", "by the lasso", "not certified", "false accepts", *_ERRORS,
-    "steps of conjugate gradients: median", "most",
+    "codes", "certified by support", "by the lasso", "not certified", "fell back", "false accepts", *_ERRORS,
+    "steps of conjugate gradients: mean", "most",
 )  # fmt: skip
 EVENT_COLUMNS = (
     "atoms x measured, batch",
@@ -232,17 +233,13 @@ def tail_body(found: Found) -> list[list[str]]:
     body = []
     for case in dict.fromkeys(row["case"] for row in rows):
         mine = [row for row in rows if row["case"] == case]
-        counts = [
-            sum(row[key] for row in mine)
-            for key in ("by_support", "by_lasso", "uncertified", "false_accepts")
-        ]
-        steps = [
-            [row[key] for row in mine if row[key] is not None] for key in ("cg_steps_median", "cg_steps")
-        ]
+        counts = [sum(row[key] for row in mine) for key in _COUNTS]
+        means = [row["cg_steps_mean"] for row in mine if row["cg_steps"] is not None]
+        most = [row["cg_steps"] for row in mine if row["cg_steps"] is not None]
         body.append([
             case, *(f"{count:,}" for count in counts),
             *(_mean([row[key] for row in mine]) for key in ("ratio_db", "mean_db", "median_db")), _lost(mine),
-            *(str(max(values)) if values else "" for values in steps),
+            _mean(means, 2), str(max(most)) if most else "",
         ])  # fmt: skip
     return body
 
