@@ -63,7 +63,7 @@ def test_zero_measurements_and_dependent_columns_end_it():
 
 
 def test_columns_are_scaled_and_codes_scaled_back():
-    A, x, b = problem()
+    A, _, b = problem()
     sizes = torch.linspace(0.5, 20, 100).double()
     with pytest.warns(UserWarning, match="scales them to 1"):
         solver = OMP(A * sizes)

@@ -46,7 +46,7 @@ class ConvALISTA(ALISTA):
         size: int | tuple[int, ...],
         layers: int = 5,
         penalty: float = 0.1,
-        window: float = 3.0,
+        window: float = 1.0,
         damping: float = 1e-2,
         learned_filters: bool = False,
         border: str = "zero",

@@ -126,13 +126,10 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         check_is_fitted(self)
         X = validate_data(self, X, dtype=list(_FLOATS), reset=False)
         b = torch.from_numpy(np.ascontiguousarray(X, dtype=self.components_.dtype))
-        noise = None
-        if self.snr is not None:
-            # The noise of a row is this share of its norm; its norm differs from row to row by 1/√(2m).
-            share = (1 + 10 ** (self.snr / 10)) ** -0.5
-            noise = share * (1 + 2 / b.shape[1] ** 0.5) * b.norm(dim=1).double()
         lasso = self.algorithm == "lasso"
-        guard = Guard(self.solver_, noise, self.penalty, layers=0 if lasso else None, debias=not lasso)
+        guard = Guard(
+            self.solver_, penalty=self.penalty, snr=self.snr, layers=0 if lasso else None, debias=not lasso
+        )
         return guard(b), X.dtype
 
     def _learn(self, X: NDArray[Any], random: np.random.RandomState) -> NDArray[Any]:

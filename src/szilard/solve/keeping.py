@@ -191,7 +191,8 @@ def _built(shown: str, kind: type[Solver], kept: Kept, operator: Operator) -> So
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SzilardWarning)  # it was told when the solver was made
             solver = kind(operator, layers=kept.layers, **options)
-            solver.to(getattr(torch, kept.dtype))
+            if solver.operator.dtype != getattr(torch, kept.dtype):
+                solver.to(getattr(torch, kept.dtype))
     except SzilardError:
         raise
     except (
