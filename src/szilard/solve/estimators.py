@@ -48,6 +48,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         layers: of HyperLISTA, or the most entries of OMP; None: 16, or min(n_features, n_components).
         n_components: atoms of a learned dictionary; None: n_features.
         alpha: weight of the ℓ₁ norm while a dictionary is learned.
+        passes: the most over X while a dictionary is learned.
         random_state: of learning and tuning.
 
     Attributes:
@@ -67,6 +68,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         layers: int | None = None,
         n_components: int | None = None,
         alpha: float = 1.0,
+        passes: int = 1000,
         random_state: Any = None,
     ) -> None:
         self.dictionary = dictionary
@@ -78,6 +80,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.layers = layers
         self.n_components = n_components
         self.alpha = alpha
+        self.passes = passes
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -133,7 +136,9 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return guard(b), X.dtype
 
     def _learn(self, X: NDArray[Any], random: np.random.RandomState) -> NDArray[Any]:
-        learner = MiniBatchDictionaryLearning(self.n_components, alpha=self.alpha, random_state=random)
+        learner = MiniBatchDictionaryLearning(
+            self.n_components, alpha=self.alpha, max_iter=self.passes, random_state=random
+        )
         atoms = learner.fit(X).components_.astype(X.dtype)
         norms = np.linalg.norm(atoms, axis=1, keepdims=True)
         unused = norms[:, 0] <= np.finfo(X.dtype).tiny
