@@ -1,6 +1,6 @@
 """Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md, docs/faults.md,
 docs/any_network.md, docs/any_training.md, docs/one_pass.md, docs/moments.md, docs/topology.md, docs/streams.md,
-docs/priors.md, docs/field_results.md and docs/solve_results.md from benchmarks/results/.
+docs/priors.md, docs/field_results.md, docs/solve.md and docs/solve_results.md from benchmarks/results/.
 
     python benchmarks/render.py
 
@@ -56,6 +56,7 @@ PAGES = (
             "streams.md",
             "priors.md",
             "field_results.md",
+            "solve.md",
             "solve_results.md",
         )
     ),

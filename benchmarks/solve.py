@@ -52,6 +52,7 @@ from solving import (
     events,
     lasso,
     libraries,
+    other_tables,
     problems,
     solve_figures,
     solve_tables,
@@ -120,7 +121,7 @@ def measured(part: str, found: Row, settings: problems.Settings) -> list[Row]:
 def tables(found: Row) -> None:
     """Print everything that was measured."""
     shown: tuple[tuple[str, Sequence[str], Callable[[Row], list[list[str]]]], ...] = (
-        ("weights", solve_tables.WEIGHT_COLUMNS, solve_tables.weight_body),
+        ("weights", other_tables.WEIGHT_COLUMNS, other_tables.weight_body),
         ("after 16 layers", solve_tables.CURVE_COLUMNS, solve_tables.curve_body),
         ("dB of the sums, by layer", solve_tables.LAYER_COLUMNS, solve_tables.layer_body),
         ("later layers", solve_tables.LATER_COLUMNS, solve_tables.later_body),
@@ -131,11 +132,11 @@ def tables(found: Row) -> None:
         ),
         ("to -40 dB", solve_tables.TIME_COLUMNS, solve_tables.time_body),
         ("shares of the time of 16 layers", solve_tables.SHARE_COLUMNS, solve_tables.share_body),
-        ("objective over the least, relative", solve_tables.LASSO_COLUMNS, solve_tables.lasso_body),
-        ("conjugate gradients and certificates", solve_tables.TAIL_COLUMNS, solve_tables.tail_body),
-        ("other codes", solve_tables.SHIFT_COLUMNS, solve_tables.shift_body),
-        ("other matrices", solve_tables.MATRIX_COLUMNS, solve_tables.matrix_body),
-        ("event products", solve_tables.EVENT_COLUMNS, solve_tables.event_body),
+        ("objective over the least, relative", other_tables.LASSO_COLUMNS, other_tables.lasso_body),
+        ("conjugate gradients and certificates", other_tables.TAIL_COLUMNS, other_tables.tail_body),
+        ("other codes", other_tables.SHIFT_COLUMNS, other_tables.shift_body),
+        ("other matrices", other_tables.MATRIX_COLUMNS, other_tables.matrix_body),
+        ("event products", other_tables.EVENT_COLUMNS, other_tables.event_body),
         ("figures", solve_tables.FIGURE_COLUMNS, solve_tables.figure_body),
     )
     for title, columns, body in shown:

@@ -8,7 +8,7 @@ from typing import Any
 
 from common import machine
 from pages.results import NotMeasured, lines, markdown
-from solving import solve_figures, solve_tables
+from solving import other_tables, solve_figures, solve_tables
 
 
 def section() -> dict[str, Any]:
@@ -70,6 +70,7 @@ def _all(ending: str) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "solve-machine": measured_on,
     "solve-reading": reading,
+    "solve-guide": lambda: table(solve_tables.GUIDE_COLUMNS, solve_tables.guide_body),
     "solve-figures": lambda: table(solve_tables.FIGURE_COLUMNS, solve_tables.figure_body),
     "solve-ratios": lambda: table(solve_tables.RATIO_COLUMNS, solve_tables.ratio_body),
     "solve-times": lambda: table(solve_tables.TIME_COLUMNS, solve_tables.time_body),
@@ -77,10 +78,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "solve-layers": lambda: table(solve_tables.LAYER_COLUMNS, solve_tables.layer_body),
     "solve-later": lambda: table(solve_tables.LATER_COLUMNS, solve_tables.later_body),
     "solve-shares": lambda: table(solve_tables.SHARE_COLUMNS, solve_tables.share_body),
-    "solve-weights": lambda: table(solve_tables.WEIGHT_COLUMNS, solve_tables.weight_body),
-    "solve-lasso": lambda: table(solve_tables.LASSO_COLUMNS, solve_tables.lasso_body),
-    "solve-tail": lambda: table(solve_tables.TAIL_COLUMNS, solve_tables.tail_body),
-    "solve-shifts": lambda: table(solve_tables.SHIFT_COLUMNS, solve_tables.shift_body),
-    "solve-matrices": lambda: table(solve_tables.MATRIX_COLUMNS, solve_tables.matrix_body),
-    "solve-events": lambda: table(solve_tables.EVENT_COLUMNS, solve_tables.event_body),
+    "solve-weights": lambda: table(other_tables.WEIGHT_COLUMNS, other_tables.weight_body),
+    "solve-lasso": lambda: table(other_tables.LASSO_COLUMNS, other_tables.lasso_body),
+    "solve-tail": lambda: table(other_tables.TAIL_COLUMNS, other_tables.tail_body),
+    "solve-shifts": lambda: table(other_tables.SHIFT_COLUMNS, other_tables.shift_body),
+    "solve-matrices": lambda: table(other_tables.MATRIX_COLUMNS, other_tables.matrix_body),
+    "solve-events": lambda: table(other_tables.EVENT_COLUMNS, other_tables.event_body),
 }

@@ -75,6 +75,8 @@ def seconds(made: list[Contestant], known: Problem, settings: Settings) -> dict[
 def _marks(one: Contestant, known: Problem, device: str) -> list[float]:
     kept, marks = set(kept_layers(one.layers)), []
     clock: Any = time.process_time if device == "cpu" else time.perf_counter
+    if device != "cpu":
+        torch.cuda.synchronize()
     started = clock()
     state = one.solver.init(known.b)
     for layer in range(1, one.layers + 1):
