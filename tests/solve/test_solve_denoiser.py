@@ -79,10 +79,10 @@ def test_parameters_of_layers_and_filters():
     assert len(scalars.layer_parameters(0)) == 2
     learned = ConvALISTA(filters(), (8, 9), 3, learned_filters=True)
     assert len(list(learned.parameters())) == 9
-    assert len(learned.layer_parameters(0)) == 5
+    assert len(learned.shared_parameters()) == 3
     assert len(learned.layer_parameters(1)) == 2
     learned.images(learned(drawn(2, 72))).square().sum().backward()
-    assert all(parameter.grad is not None for parameter in learned.layer_parameters(0))
+    assert all(parameter.grad is not None for parameter in learned.parameters())
     other = ConvALISTA(filters(), (8, 9), 3, learned_filters=True)
     other.load_state_dict(learned.state_dict())
 

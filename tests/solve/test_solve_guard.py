@@ -154,7 +154,8 @@ def test_what_a_weak_solver_leaves_is_solved_again_and_fitted():
     assert (error_db(answer.x, x) < -25).all()
     plain = Guard(ISTA(A, 0.01, layers=2))(b)
     assert plain.counts["support"] == 0
-    assert (plain.residual > answer.residual).all()
+    assert (plain.residual >= answer.residual - 1e-9).all()
+    assert (plain.residual > 100 * answer.residual)[claimed].all()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from torch.func import functional_call
 
 from szilard.errors import SzilardError
 from szilard.solve import ALISTA, ISTA, LISTA, LISTACP, NAALISTA, Functions, StepLISTA, TiLISTA
-from szilard.solve.learned import Learned, pass_counts
+from szilard.solve.learned import Learned
+from szilard.solve.unrolled import pass_counts
 
 M, N, LAYERS = 12, 20, 3
 

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from szilard.solve.learned import Learned, Selection, positive
+from szilard.solve.learned import Learned
 from szilard.solve.state import State
+from szilard.solve.unrolled import Selection, positive
 
 
 class LISTA(Learned):

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from szilard.solve.learned import SELECTION, Learned, Selection, positive
+from szilard.solve.learned import Learned
 from szilard.solve.state import State
+from szilard.solve.unrolled import SELECTION, Selection, positive
 
 HIDDEN = 128
 LEAST_SPREAD = 0.01  # of samples whose measurements are all of one size

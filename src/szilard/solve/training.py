@@ -16,9 +16,9 @@ import torch
 
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.solve.fista import FISTA
-from szilard.solve.learned import Learned, positive
 from szilard.solve.training_data import Batch, Data, Loss
 from szilard.solve.training_run import Progress, Run
+from szilard.solve.unrolled import Unrolled, positive
 
 SCHEDULES = ("joint", "layerwise")
 FISTA_PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003)  # of the λ above which x is 0
@@ -51,7 +51,7 @@ class Report:
 
 
 def train(
-    solver: Learned,
+    solver: Unrolled,
     data: Any,
     *,
     seed: int = 0,
@@ -87,7 +87,7 @@ def train(
     Raises:
         SzilardError: for bad options or data, or if parameters do not stay finite.
     """
-    if not isinstance(solver, Learned):
+    if not isinstance(solver, Unrolled):
         raise SzilardError(f"{getattr(solver, 'name', type(solver).__name__)} has nothing to train; call it")
     schedule = _checked(solver, schedule, steps, batch, validation)
     found = Data(solver, data, validation, seed)
@@ -128,7 +128,7 @@ def train(
     return report
 
 
-def _checked(solver: Learned, schedule: str | None, steps: int, batch: int, validation: int) -> str:
+def _checked(solver: Unrolled, schedule: str | None, steps: int, batch: int, validation: int) -> str:
     schedule = solver.schedule if schedule is None else schedule
     if schedule not in SCHEDULES:
         raise SzilardError(f"schedule={schedule!r}; give one of {', '.join(SCHEDULES)}")
@@ -141,7 +141,7 @@ def _checked(solver: Learned, schedule: str | None, steps: int, batch: int, vali
 
 
 @torch.no_grad()
-def _fista(solver: Learned, apart: Batch, judge: Loss) -> float:
+def _fista(solver: Unrolled, apart: Batch, judge: Loss) -> float:
     """The loss of FISTA on the validation set, with as many iterations."""
     given = solver.given[0]
     most = float(given.adjoint(apart.b.to(given.device, given.dtype)).abs().amax(1).mean())

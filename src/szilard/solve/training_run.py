@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from szilard.errors import SzilardError
-from szilard.solve.learned import Learned
 from szilard.solve.scalar_search import search
 from szilard.solve.state import State
 from szilard.solve.training_data import Batch, Data, Loss
+from szilard.solve.unrolled import Unrolled
 
 STAGES = (1.0, 0.2, 0.02)  # of the learning rate
 SHARES = (0.5, 0.3, 0.2)  # of the steps
@@ -49,7 +49,7 @@ class Run:
 
     def __init__(
         self,
-        solver: Learned,
+        solver: Unrolled,
         data: Data,
         loss: Loss,
         judge: Loss,
