@@ -18,7 +18,8 @@ timed.
   HyperLISTA and OMP do; every method stops at the first layer below -40 dB. celer, skglm and scikit-learn solve a
   sample at a time, in float64, with the λ and tolerance that are soonest below -40 dB.
 * shares: what HyperLISTA and FISTA spend on products, thresholds, selection and else.
-* lasso: FISTA's objective over the least that celer, skglm and scikit-learn find, relative; the worst sample.
+* lasso: objectives of FISTA and continuation over the least that celer, skglm and scikit-learn find, relative; the
+  worst sample.
 * tail: the guard, in float64: what it certifies; ``cg_steps``, the most of a sample; ``false_accepts``, over densities
   from easy to hopeless: certified by the support with an error above -200 dB, or 10 dB above the noise.
 * shifts: HyperLISTA's numbers on other densities, amplitudes and noise, against 16 iterations of FISTA with the λ that

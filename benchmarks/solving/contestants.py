@@ -11,15 +11,20 @@ from common.harness import progress
 from solving import ablation, classical
 from solving.ablation import Numbers
 from solving.problems import BATCH, DENSITY, LAYERS, Problem, Settings, problem
-from szilard.solve import ALISTA, FISTA, ISTA, HyperLISTA
+from szilard.solve import (
+    ALISTA,
+    FISTA,
+    ISTA,
+    LISTA,
+    LISTACP,
+    NAALISTA,
+    CodePrior,
+    HyperLISTA,
+    StepLISTA,
+    TiLISTA,
+)
 from szilard.solve.learned import Learned
-from szilard.solve.lista import LISTA
-from szilard.solve.lista_cp import LISTACP
-from szilard.solve.na_alista import NAALISTA
-from szilard.solve.samples import CodePrior
 from szilard.solve.solver import Solver
-from szilard.solve.step_lista import StepLISTA
-from szilard.solve.tilista import TiLISTA
 
 _ABLATION_SAMPLES = 96
 

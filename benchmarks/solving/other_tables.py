@@ -14,7 +14,7 @@ WEIGHT_COLUMNS = (
     "matrix", "diagonal error", "others / bound", "largest", "symmetric: others / bound", "largest ", "AᵀA / bound",
     "largest  ",
 )  # fmt: skip
-LASSO_COLUMNS = ("λ / largest", "FISTA", "celer", "skglm", "scikit-learn")
+LASSO_COLUMNS = ("λ / largest", "FISTA", "continuation", "celer", "skglm", "scikit-learn")
 TAIL_COLUMNS = (
     "codes", "certified by support", "by the lasso", "not certified", "fell back", "false accepts", *ERRORS,
     "steps of conjugate gradients: mean", "most",
@@ -51,10 +51,9 @@ def lasso_body(found: Found) -> list[list[str]]:
     body = []
     for share in dict.fromkeys(row["share"] for row in rows):
         mine = [row for row in rows if row["share"] == share]
-        cells = [[row["above"][name] for row in mine if name in row["above"]] for name in LASSO_COLUMNS[2:]]
+        cells = [[row["above"][name] for row in mine if name in row["above"]] for name in LASSO_COLUMNS[1:]]
         body.append([
-            f"{share:g}", f"{max(row['gap'] for row in mine):.1e}",
-            *(f"{max(values):.1e}" if values else "" for values in cells),
+            f"{share:g}", *(f"{max(values):.1e}" if values else "" for values in cells),
         ])  # fmt: skip
     return body
 
