@@ -68,7 +68,6 @@ def curve_body(found: Found) -> list[list[str]]:
             key: [row[key][place] for row, place in zip(rows, places, strict=True)]
             for key in ("ratio_db", "mean_db", "median_db", "lost")
         }
-        reached = [_layers_to(row) for row in rows]
         body.append([
             method,
             "; ".join(dict.fromkeys(row["setting"] for row in rows)),
@@ -76,7 +75,7 @@ def curve_body(found: Found) -> list[list[str]]:
             f"{statistics.fmean(row['made_seconds'] for row in rows):.0f}" if rows[0]["made_seconds"] else "",
             *(mean(errors[key]) for key in ("ratio_db", "mean_db", "median_db")),
             f"{sum(errors['lost']):,} of {sum(row['samples'] for row in rows):,}",
-            ", ".join(str(layers) if layers else "-" for layers in dict.fromkeys(reached)),
+            ", ".join(dict.fromkeys(map(_reached, rows))),
         ])  # fmt: skip
     return body
 
@@ -86,15 +85,22 @@ def guide_body(found: Found) -> list[list[str]]:
     body = []
     for row in curve_body(found):
         method, _, numbers, seconds, error, *_, layers = row
-        reached = [(one, _layers_to(one)) for one in solve_figures.curves(found, method)]
-        taken = [one["seconds"][one["layers"].index(layer)] for one, layer in reached if layer]
-        body.append([method, numbers, seconds, error, layers, mean([1000 * value for value in taken])])
+        taken = [
+            1000 * one["seconds"][place - 1]
+            for one in solve_figures.curves(found, method)
+            if (place := first_below(one["ratio_db"])) is not None
+        ]
+        body.append([method, numbers, seconds, error, layers, mean(taken)])
     return body
 
 
-def _layers_to(row: Row) -> int | None:
+def _reached(row: Row) -> str:
+    """The first layer at -40 dB or below; beyond 16 not all layers are kept, and it is at most what is said."""
     place = first_below(row["ratio_db"])
-    return None if place is None else int(row["layers"][place - 1])
+    if place is None:
+        return "-"
+    layer = row["layers"][place - 1]
+    return f"{layer}" if layer <= LAYERS or layer - row["layers"][place - 2] == 1 else f"≤ {layer}"
 
 
 def layer_body(found: Found, shown: tuple[int, ...] = _SHOWN) -> list[list[str]]:

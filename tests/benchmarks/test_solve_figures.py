@@ -175,6 +175,16 @@ def test_layers_beyond_the_last_are_empty(found):
     assert later["FISTA"][:2] == ["-32.0", ""]
 
 
+def test_the_layer_of_the_goal_is_at_most_the_one_kept(found):
+    late = curve("FISTA", 0, -1.0, layers=60)
+    late["layers"] = [*range(1, 40), *range(41, 62)]
+    found["curves"] += [late, curve("ISTA", 0, -0.1)]
+    shown = {row[0]: row[-1] for row in solve_tables.curve_body(found)}
+    assert (shown["HyperLISTA"], shown["FISTA"], shown["ISTA"]) == ("7, 9", "≤ 41", "-")
+    guide = {row[0]: row[-1] for row in solve_tables.guide_body(found)}
+    assert (guide["FISTA"], guide["ISTA"]) == ("40.0", "")
+
+
 def test_the_page_reads_the_results(found, monkeypatch):
     monkeypatch.setattr(solve_blocks, "section", lambda: found)
     text = solve_blocks.reading()
