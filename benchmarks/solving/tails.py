@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from solving import problems
 from solving.ablation import Numbers
@@ -43,7 +41,7 @@ def measured(settings: Settings, seed: int, numbers: Numbers) -> list[Row]:
         known = problems.problem(
             A, settings.judged // _FEWER, seed, prior=prior, dtype=torch.float64, device=settings.device
         )
-        guard = Guard(HyperLISTA(known.A, LAYERS, numbers), noise_of(known.b, prior.snr))
+        guard = Guard(HyperLISTA(known.A, LAYERS, numbers), snr=prior.snr)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # samples without a certificate are counted
             answer = guard(known.b)
@@ -60,11 +58,3 @@ def measured(settings: Settings, seed: int, numbers: Numbers) -> list[Row]:
             **judged(answer.x, known.x),
         })  # fmt: skip
     return rows
-
-
-def noise_of(b: Tensor, snr: float | None) -> Tensor | None:
-    """The largest norm of the noise, for somebody who knows the signal-to-noise ratio: ``[B]``."""
-    if snr is None:
-        return None
-    deviation = b.square().mean(1).sqrt() * 10 ** (-snr / 20)
-    return deviation * (math.sqrt(b.shape[1]) + 2)

@@ -199,15 +199,18 @@ def test_events_have_the_same_number_of_entries():
     assert torch.equal(x, events.codes(7, 200, 0.02, 0))
 
 
-def test_the_noise_of_a_ratio_covers_what_was_drawn():
-    known = problems.problem(
-        problems.gaussian(40, 80, 0), 64, 0, prior=CodePrior(0.1, snr=30.0), dtype=torch.float64
-    )
-    noise = (known.b - known.x @ known.A.t()).norm(dim=1)
-    bound = tails.noise_of(known.b, 30.0)
-    assert tails.noise_of(known.b, None) is None
-    assert bool((noise < 1.1 * bound).all())
-    assert bool((noise > 0.4 * bound).all())
+def test_the_guard_is_judged_on_easy_and_hopeless_codes(monkeypatch):
+    chosen = {name: tails.CASES[name] for name in ("density .05", "density .4", "SNR 40 dB")}
+    monkeypatch.setattr(tails, "CASES", chosen)
+    monkeypatch.setattr(problems, "M", 50)
+    monkeypatch.setattr(problems, "N", 100)
+    easy, hopeless, noisy = tails.measured(SMALL, 0, (3.9, 0.85, 1.2))
+    assert easy["by_support"] == easy["samples"] == SMALL.judged // 4
+    assert easy["ratio_db"] < -200
+    assert hopeless["by_support"] == 0
+    assert hopeless["lost"] == hopeless["samples"]
+    assert noisy["by_support"] > 0
+    assert [row["false_accepts"] for row in (easy, hopeless, noisy)] == [0, 0, 0]
 
 
 def test_libraries_minimise_the_same_objective_as_fista():
