@@ -38,7 +38,7 @@ def save(solver: Solver, path: str | Path, matrix: bool | None = None) -> None:
     """
     operator = solver.given[0]
     state: dict[str, Tensor] = {
-        name: value for name, value in solver.state_dict().items() if not _follows_from_matrix(name)
+        name: value for name, value in solver.state_dict().items() if not _follows_from_matrix(solver, name)
     }
     for name, value in state.items():
         if not torch.isfinite(value).all():
@@ -94,7 +94,9 @@ def load(
     operator = _operator(shown, kept, state.pop("A", None), A)
     _check_size(shown, kind, kept, max_bytes)
     solver = _built(shown, kind, kept, operator)
-    expected = {name: one for name, one in solver.state_dict().items() if not _follows_from_matrix(name)}
+    expected = {
+        name: one for name, one in solver.state_dict().items() if not _follows_from_matrix(solver, name)
+    }
     for name in expected.keys() | state.keys():
         if name not in state or name not in expected:
             raise SzilardError(
@@ -112,9 +114,10 @@ def load(
     return solver
 
 
-def _follows_from_matrix(name: str) -> bool:
-    """Whether the constructor makes a tensor of the matrix, so that it is not kept."""
-    return name == "scales" or name.startswith(("operator.", "weight."))
+def _follows_from_matrix(solver: Solver, name: str) -> bool:
+    """Whether the constructor makes a tensor of the matrix, and training leaves it, so that it is not kept."""
+    made = name == "scales" or name.startswith(("operator.", "weight."))
+    return made and name not in dict(solver.named_parameters())
 
 
 def _own() -> list[type[Solver]]:
