@@ -33,7 +33,7 @@ class Settings:
     judged: int = 1024
     repeats: int = 15
     peer_samples: int = 256
-    steps: tuple[int, int] = (1500, 6000)
+    steps: tuple[int, int] = (1500, 3000)
     extra: bool = True
 
     def on(self, device: str) -> Settings:

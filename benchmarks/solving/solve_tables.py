@@ -81,10 +81,12 @@ def curve_body(found: Found) -> list[list[str]]:
 
 
 def guide_body(found: Found) -> list[list[str]]:
-    """Errors, layers and milliseconds in short, means over seeds, under GUIDE_COLUMNS."""
+    """Errors, layers and milliseconds of what users take, means over seeds, under GUIDE_COLUMNS."""
     body = []
     for row in curve_body(found):
         method, _, numbers, seconds, error, *_, layers = row
+        if " without " in method or method == "FISTA, λ for 16":
+            continue
         taken = [
             1000 * one["seconds"][place - 1]
             for one in solve_figures.curves(found, method)

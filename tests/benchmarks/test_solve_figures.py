@@ -189,7 +189,7 @@ def test_the_page_reads_the_results(found, monkeypatch):
     monkeypatch.setattr(solve_blocks, "section", lambda: found)
     text = solve_blocks.reading()
     assert "OMP is exact" in text
-    assert "20.0 by FISTA, 4.5 by FISTA, continuation, 30.0 by OMP" in text
+    assert "over HyperLISTA's: FISTA 20.0, FISTA with continuation 4.5, OMP 30.0" in text
     assert "Missed:" in text
     assert "peers: celer 0.7.4" in solve_blocks.measured_on()
     assert solve_blocks.BLOCKS["solve-times"]().count("\n") == 6
