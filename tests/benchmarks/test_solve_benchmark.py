@@ -231,3 +231,18 @@ def test_the_grid_of_a_library_names_its_settings():
     names = [setting for setting, _ in timed.settings_of("celer")]
     assert len(names) == len(set(names)) == len(timed.PENALTIES) * len(timed.TOLERANCES)
     assert next(setting for setting, _ in timed.settings_of("scikit-learn, OMP")) == "residual 0.1"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_has_the_same_problems_and_errors(known):
+    there = problems.problem(problems.gaussian(40, 80, 0), 16, 0, prior=CodePrior(0.05), device="cuda")
+    assert torch.equal(there.x.cpu(), known.x)
+    found = [
+        curves.errors(Contestant("HyperLISTA", HyperLISTA(one.A), 8, ""), one)["ratio_db"]
+        for one in (known, there)
+    ]
+    assert found[0] == pytest.approx(found[1], abs=0.1)
+    assert (
+        len(curves.seconds([Contestant("ISTA", ISTA(there.A, 0.01), 4, "")], there, SMALL.on("cuda"))["ISTA"])
+        == 4
+    )
