@@ -11,6 +11,7 @@ from szilard.errors import SzilardError
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from szilard.solve.solver import Solver
 
@@ -52,6 +53,22 @@ class Wanted:
             raise SzilardError(f"--algorithm {name} needs --penalty, the λ of ½‖b - A x‖² + λ‖x‖₁")
         if not kept and name not in TUNED and self.density is not None:
             raise SzilardError(f"--density is for tuning and training, and {name} has neither; leave it out")
+
+    def check_penalty(self, made: Solver, b: Tensor) -> None:
+        """Raise for a penalty that makes all codes zero.
+
+        Raises:
+            SzilardError: it does.
+        """
+        if self.penalty is None or not len(b):
+            return
+        adjoint = made.operator.adjoint(b)
+        largest = float((adjoint if made.scales is None else adjoint * made.scales).abs().max())
+        if self.penalty >= largest > 0:
+            raise SzilardError(
+                f"--penalty {self.penalty:g} is not below ‖Aᵀb‖_∞ of any sample (at most {largest:.3g}), so that all "
+                "codes would be zero; give a smaller one"
+            )
 
 
 def solver(A: Any, wanted: Wanted) -> Solver:
