@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from szilard.solve.solver import Solver
+    from szilard.solve.training_run import Progress
 
 PENALISED = ("ista", "fista", "continuation")
 TUNED = ("hyperlista", "alista")
 DEFAULT = "hyperlista"
 KNOWN = (*TUNED, "omp", *PENALISED)
+_STEPS = 250  # of training between two lines
 _LAYERS = {"ista": 10_000, "fista": 3000, "continuation": 3000}
 
 
@@ -106,7 +109,20 @@ def prepare(made: Solver, b: np.ndarray, wanted: Wanted, tell: Callable[[str], N
         made.tune(density, prior.snr, seed=wanted.seed)
     if isinstance(made, ALISTA):
         tell(f"training {made.layers} layers for density {density:g}")
-        made.fit(prior, seed=wanted.seed)
+        made.fit(prior, seed=wanted.seed, progress=_progress(tell))
+
+
+def _progress(tell: Callable[[str], None]) -> Callable[[Progress], None]:
+    """Tells the error on the validation set every few hundred steps."""
+    told = 0
+
+    def progress(now: Progress) -> None:
+        nonlocal told
+        if now.step >= told:
+            tell(f"step {now.step:,}: {10 * now.loss / math.log(10):.1f} dB")
+            told = now.step + _STEPS
+
+    return progress
 
 
 def _snr(b: np.ndarray, wanted: Wanted) -> float | None:
