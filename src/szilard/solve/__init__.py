@@ -104,3 +104,7 @@ def __getattr__(name: str) -> Any:
     found = getattr(importlib.import_module(f"szilard.solve.{_FROM[name]}"), name)
     globals()[name] = found
     return found
+
+
+def __dir__() -> list[str]:
+    return __all__

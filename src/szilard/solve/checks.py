@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from szilard.errors import SzilardError, SzilardWarning
 
+_MOST_ENTRIES = 1 << 27  # of a sparse matrix that is made dense
 _SAME = 1e-6  # columns whose cosine is within this of 1 are repeated
 _MOST_COMPARED = 4096  # columns that are compared with each other
 
@@ -22,7 +27,7 @@ def float_tensor(values: Any, name: str) -> Tensor:
         SzilardError: for float16, bfloat16, complex numbers and what is not numeric.
     """
     try:
-        tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
+        tensor = values if isinstance(values, Tensor) else torch.from_numpy(_writable(values))
     except (TypeError, ValueError) as error:
         raise SzilardError(f"{name} is not an array of numbers; give float32 or float64") from error
     if tensor.dtype in (torch.float16, torch.bfloat16):
@@ -31,7 +36,28 @@ def float_tensor(values: Any, name: str) -> Tensor:
         )
     if tensor.dtype.is_complex:
         raise SzilardError(f"{name} is complex; stack real and imaginary parts")
+    if tensor.layout != torch.strided:
+        check_dense(tensor.shape, name)
+        tensor = tensor.to_dense()
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.to(torch.float32)
+
+
+def check_dense(shape: Sequence[int], name: str) -> None:
+    """Raise for a sparse matrix that is too large to be made dense.
+
+    Raises:
+        SzilardError: it is.
+    """
+    if math.prod(shape) > _MOST_ENTRIES:
+        raise SzilardError(
+            f"{name} is sparse, and too large to be made dense ({' x '.join(str(size) for size in shape)}); give an "
+            "operator, such as scipy.sparse.linalg.aslinearoperator of a matrix of scipy"
+        )
+
+
+def _writable(values: Any) -> NDArray[Any]:
+    """An array that torch can share: contiguous, and a copy if the given one is read-only."""
+    return np.require(np.ascontiguousarray(values), requirements=("C_CONTIGUOUS", "WRITEABLE"))
 
 
 def float_matrix(values: Any) -> Tensor:
@@ -60,6 +86,34 @@ def _others(indices: list[int]) -> str:
     return f" ({more} more like it)" if more else ""
 
 
+def real(value: Any) -> bool:
+    """Whether a value is a finite real number."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def whole(value: Any) -> bool:
+    """Whether a value is a whole number."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def number(value: Any) -> float:
+    """A value as a number; nan if it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def check_density(density: Any) -> None:
+    """Raise for a density that is none.
+
+    Raises:
+        SzilardError: if it is not a number between 0 and 1.
+    """
+    if not real(density) or not 0 < density < 1:
+        raise SzilardError(f"density={density!r}; give the share of codes that are not zero, between 0 and 1")
+
+
 def warn_repeated(A: Tensor) -> None:
     """Warn if columns are multiples of each other: their codes cannot be told apart."""
     if A.shape[1] > _MOST_COMPARED:
@@ -74,6 +128,29 @@ def warn_repeated(A: Tensor) -> None:
             SzilardWarning,
             stacklevel=3,
         )
+
+
+def returned(values: Any, name: str, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
+    """What a function of an operator returned, in the operator's dtype.
+
+    Args:
+        values: what it returned.
+        name: of the function.
+        shape: that it needs.
+        dtype: of the operator.
+
+    Raises:
+        SzilardError: if it is no tensor of real numbers of that shape.
+    """
+    if not isinstance(values, Tensor):
+        raise SzilardError(f"{name} returned a {type(values).__name__}; return a tensor of shape {shape}")
+    if tuple(values.shape) != shape:
+        raise SzilardError(
+            f"{name} returned shape {tuple(values.shape)} and needs {shape}, a row for each sample"
+        )
+    if values.dtype.is_complex:
+        raise SzilardError(f"{name} returned complex numbers; return real ones")
+    return values.to(dtype)
 
 
 def measurements(b: Any, shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:

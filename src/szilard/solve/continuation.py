@@ -72,7 +72,10 @@ class ContinuationFISTA(Solver):
         restart: bool = True,
     ) -> None:
         super().__init__(A, layers)
-        values = torch.as_tensor(penalty, dtype=torch.float64).detach()
+        try:
+            values = torch.as_tensor(penalty, dtype=torch.float64).detach()
+        except (TypeError, ValueError):
+            values = torch.full((), torch.nan)
         if values.ndim > 1 or not bool(((values >= 0) & values.isfinite()).all()):
             raise SzilardError(
                 f"penalty={penalty}; give a number that is not negative, or one for each sample"

@@ -59,6 +59,7 @@ class Denoiser(nn.Module):
         solver = self.solver if size == self.solver.operator.size else self.solver.resized(size)
         return low + solver.images(solver(high.flatten(1)))
 
+    @torch.enable_grad()
     def fit(
         self,
         pictures: Sequence[Any],

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.solve.answer import Answer
+from szilard.solve.checks import check_density, float_tensor
 from szilard.solve.continuation import ContinuationFISTA
 from szilard.solve.duality import relative_gap
 from szilard.solve.guard import Guard
@@ -92,6 +93,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         if self.algorithm not in ALGORITHMS:
             raise SzilardError(f"algorithm={self.algorithm!r}; give {', '.join(ALGORITHMS)}")
+        check_density(self.density)
         X = validate_data(self, X, dtype=list(_FLOATS))
         random = check_random_state(self.random_state)
         if self.dictionary is None:
@@ -128,7 +130,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def _encode(self, X: Any) -> tuple[Answer, Any]:
         check_is_fitted(self)
         X = validate_data(self, X, dtype=list(_FLOATS), reset=False)
-        b = torch.from_numpy(np.ascontiguousarray(X, dtype=self.components_.dtype))
+        b = float_tensor(X.astype(self.components_.dtype, copy=False), "X")
         lasso = self.algorithm == "lasso"
         guard = Guard(
             self.solver_, penalty=self.penalty, snr=self.snr, layers=0 if lasso else None, debias=not lasso

@@ -18,6 +18,7 @@ _CANDIDATES = 4  # patches for each filter, of which the largest become the firs
 _IDLE = 10  # batches after which a filter that no code uses is replaced
 
 
+@torch.enable_grad()
 def learn_filters(
     images: Sequence[Any],
     count: int,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from szilard.errors import SzilardError
-from szilard.solve.checks import warn_zero_codes
+from szilard.solve.checks import number, warn_zero_codes
 from szilard.solve.solver import Solver, per_sample
 from szilard.solve.state import State
 from szilard.sparse import ops
@@ -27,8 +27,8 @@ class ISTA(Solver):
 
     def __init__(self, A: Any, penalty: float, layers: int = 1000) -> None:
         super().__init__(A, layers)
-        if not 0 <= penalty < float("inf"):
-            raise SzilardError(f"penalty={penalty}; give a number that is not negative")
+        if not 0 <= number(penalty) < float("inf"):
+            raise SzilardError(f"penalty={penalty!r}; give a number that is not negative")
         self.penalty = float(penalty)
         self.lipschitz = self.operator.largest_eigenvalue()
 

@@ -34,8 +34,13 @@ def save(solver: Solver, path: str | Path, matrix: bool | None = None) -> None:
             64 MiB. Operators are not kept.
 
     Raises:
-        SzilardError: if parameters are not finite, an option cannot be kept, or the file cannot be written.
+        SzilardError: if parameters are not finite, an option cannot be kept, the path has another ending, or the file
+            cannot be written.
     """
+    if Path(path).suffix.lower() != ".szd":
+        raise SzilardError(
+            f"{printable(str(path))} has another ending than .szd; name a file that ends in .szd"
+        )
     operator = solver.given[0]
     state: dict[str, Tensor] = {
         name: value for name, value in solver.state_dict().items() if not _follows_from_matrix(solver, name)

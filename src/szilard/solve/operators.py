@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.errors import SzilardError
-from szilard.solve.checks import float_matrix
+from szilard.solve.checks import check_dense, float_matrix, returned
 from szilard.solve.weight import MatrixWeight, OperatorWeight
 from szilard.sparse import ops
 
@@ -160,10 +160,10 @@ class Functions(Operator):
         return self._device
 
     def product(self, x: Tensor, active: float = 1.0) -> Tensor:
-        return self._product(x)
+        return returned(self._product(x), "product", (len(x), self.shape[0]), self.dtype)
 
     def adjoint(self, residual: Tensor) -> Tensor:
-        return self._adjoint(residual)
+        return returned(self._adjoint(residual), "adjoint", (len(residual), self.shape[1]), self.dtype)
 
 
 class Linear(Operator):
@@ -182,16 +182,21 @@ class Linear(Operator):
         self.dtype = torch.float32 if given == np.float32 else torch.float64
 
     def product(self, x: Tensor, active: float = 1.0) -> Tensor:
-        return self._each(self.linear.matvec, x)
+        return self._each("matvec", x, self.shape[0])
 
     def adjoint(self, residual: Tensor) -> Tensor:
-        return self._each(self.linear.rmatvec, residual)
+        return self._each("rmatvec", residual, self.shape[1])
 
-    def _each(self, function: Callable[[Any], Any], rows: Tensor) -> Tensor:
-        size = self.shape[0] if function == self.linear.matvec else self.shape[1]
+    def _each(self, name: str, rows: Tensor, size: int) -> Tensor:
+        function = getattr(self.linear, name)
         out = np.empty((len(rows), size), np.float64)
         for index, row in enumerate(rows.detach().double().numpy()):
-            out[index] = np.asarray(function(row)).reshape(-1)
+            found = np.asarray(function(row)).reshape(-1)
+            if len(found) != size or found.dtype.kind not in "iufb":
+                raise SzilardError(
+                    f"{name} of A returned {len(found)} numbers of {found.dtype} and needs {size} real ones"
+                )
+            out[index] = found
         return torch.from_numpy(out).to(self.dtype)
 
 
@@ -199,7 +204,8 @@ def as_operator(A: Any) -> Operator:
     """An operator from what users have.
 
     Args:
-        A: a matrix ``[m, n]`` (tensor, array or nested list) whose columns are the atoms; an object with ``matvec``,
+        A: a matrix ``[m, n]`` (tensor, array, nested list, or a sparse one of torch or scipy, which is made dense)
+            whose columns are the atoms; an object with ``matvec``,
             ``rmatvec`` and ``shape``; or an :class:`Operator`, such as :class:`Functions` of two functions.
 
     Raises:
@@ -208,6 +214,9 @@ def as_operator(A: Any) -> Operator:
     """
     if isinstance(A, Operator):
         return A
+    if hasattr(A, "toarray") and hasattr(A, "tocsr"):  # a sparse matrix of scipy
+        check_dense(A.shape, "A")
+        A = A.toarray()
     if isinstance(A, Tensor | np.ndarray | list):
         return Matrix(float_matrix(A))
     if all(hasattr(A, name) for name in ("matvec", "rmatvec", "shape")):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
+from szilard.solve.checks import check_density, real
 from szilard.solve.operators import Operator
 
 
@@ -26,12 +27,11 @@ class CodePrior:
     snr: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.density < 1:
-            raise SzilardError(
-                f"density={self.density}; give the share of codes that are not zero, between 0 and 1"
-            )
-        if not 0 < self.amplitude < float("inf"):
-            raise SzilardError(f"amplitude={self.amplitude}; give a positive number")
+        check_density(self.density)
+        if not real(self.amplitude) or not self.amplitude > 0:
+            raise SzilardError(f"amplitude={self.amplitude!r}; give a positive number")
+        if self.snr is not None and not real(self.snr):
+            raise SzilardError(f"snr={self.snr!r}; give a ratio in dB, or None where there is no noise")
 
     def draw(self, operator: Operator, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Codes ``[count, n]`` and measurements ``[count, m]``, in the operator's dtype and on its device.

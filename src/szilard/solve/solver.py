@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from szilard.errors import SzilardError, SzilardWarning
-from szilard.solve.checks import measurements, warn_repeated
-from szilard.solve.operators import Matrix, Operator, as_operator
+from szilard.solve.adjoint import check_adjoint
+from szilard.solve.checks import measurements, warn_repeated, whole
+from szilard.solve.operators import Functions, Linear, Matrix, Operator, as_operator
 from szilard.solve.state import State
 
 _UNIT = 1e-4  # columns whose norm is within this of 1 have unit norm
+_UNLIKE = 2.0  # ratio of two norms of columns, beyond which it is told
 
 
 class Solver(nn.Module):
@@ -39,10 +41,12 @@ class Solver(nn.Module):
 
     def __init__(self, A: Any, layers: int = 16) -> None:
         super().__init__()
-        if layers < 0:
-            raise SzilardError(f"layers={layers}; give a number of steps that is not negative")
-        self.layers = layers
+        if not whole(layers) or layers < 0:
+            raise SzilardError(f"layers={layers!r}; give a number of steps that is not negative")
+        self.layers = int(layers)
         operator = as_operator(A)
+        if isinstance(operator, Functions | Linear):
+            check_adjoint(operator)
         self.given = (
             operator,
         )  # as it was given, for its fingerprint; in a tuple, so that it is not a submodule
@@ -115,12 +119,13 @@ def _with_unit_columns(operator: Operator, name: str) -> tuple[Operator, Tensor 
     norms = operator.column_norms()
     if norms is None or (norms - 1).abs().max() <= _UNIT:
         return operator, None
-    warnings.warn(
-        f"columns of A have norms from {float(norms.min()):.3g} to {float(norms.max()):.3g}; {name} scales them to 1, "
-        "and its codes back",
-        SzilardWarning,
-        stacklevel=4,
-    )
+    if float(norms.max()) > _UNLIKE * float(norms.min()):
+        warnings.warn(
+            f"columns of A have norms from {float(norms.min()):.3g} to {float(norms.max()):.3g}; {name} scales them to "
+            "1, and its codes back; scale them before if codes of small columns should not count more",
+            SzilardWarning,
+            stacklevel=4,
+        )
     return operator.unit_columns(), norms.to(operator.dtype)
 
 

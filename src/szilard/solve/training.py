@@ -104,8 +104,9 @@ def train(
     kept = run.values()
     try:
         solver.train()
-        solver.prepare_training(found.draw(batch).b)
-        (run.joint if schedule == "joint" else run.layerwise)(steps)
+        with torch.enable_grad():
+            solver.prepare_training(found.draw(batch).b)
+            (run.joint if schedule == "joint" else run.layerwise)(steps)
         reached = run.validate()
     except BaseException:
         run.restore(kept)
