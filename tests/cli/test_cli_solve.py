@@ -99,6 +99,15 @@ def test_noise_can_be_said_in_two_ways_and_dense_codes_fall_back():
     solve("--noise", "1e9").refused("--noise 1e.09 is larger than the measurements")
 
 
+def test_damping_serves_a_matrix_of_dependent_rows():
+    A, _, b = problem()
+    np.save("A.npy", np.vstack([A, A[:1]]))
+    np.save("b.npy", np.hstack([b, b[:, :1]]))
+    assert solve("--density", "0.05", "--damping", "1e-6").code == 0
+    assert error() < 1e-6
+    assert set(np.load("codes.npz")["certificate"]) == {"support"}
+
+
 def test_json(monkeypatch):
     typed = solve("--json")
     found = json.loads(typed.stdout)
@@ -133,6 +142,13 @@ def test_atoms_in_rows_and_an_npz_file_of_one_array():
         (("--noise", "-1"), "noise"),
         (("--solver", "none.szd"), "none.szd does not exist"),
         (("--solver", "A.npy", "--layers", "3"), "leave out --algorithm, --layers"),
+        (("--solver", "A.npy", "--damping", "1e-6"), "leave out --algorithm, --layers, --damping"),
+        (
+            ("--algorithm", "omp", "--damping", "1e-6"),
+            "--damping is for hyperlista and alista, and omp has none",
+        ),
+        (("--damping", "-1"), "--damping -1.0; give a number that is not negative"),
+        (("--damping", "nan"), "damping.*nan; give a number"),
         (("--keep", "solver.pt"), "ends in .szd"),
         (("--keep", "no/where.szd"), "a folder that does not exist"),
     ],
@@ -153,7 +169,11 @@ def test_arrays_that_make_no_sense_are_one_sentence_and_no_file(tmp_path):
         ({"A": A[:, :0]}, r"shape \(60, 0\)"),
         ({"A": np.where(np.arange(N) == 4, 0, A)}, "column 4 of A is zero"),
         ({"A": np.where(np.arange(N) == 5, np.nan, A)}, "column 5 of A is not finite"),
-        ({"A": A[:, :30]}, "60 rows and rank 30"),
+        (
+            {"A": A[:, :30]},
+            "60 rows and 30 columns, .*take --algorithm omp or continuation, or give --damping 1e-6",
+        ),
+        ({"A": A[np.r_[:59, 0]]}, "60 rows and rank 59 .* give --damping 1e-6"),
         ({"A": A.astype(np.float16)}, "float16"),
         ({"A": A + 0j}, "complex"),
         ({"A": np.array([["a"]])}, "no numbers"),

@@ -51,7 +51,12 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         (r"\b((?:another|smaller|lower) learning rate)\b(?! \()", r"\1 (--lr)"),
         (r"\bmore epochs\b(?! \()", "more epochs (--epochs)"),
         (r"\b(augment|ood)='([\w-]+)'", r"--\1 \2"),
-        (r"\bdensity=(?=[\d.])", "--density "),
+        (r"\b(density|damping)=(?=[\d.-])", r"--\1 "),
+        (r"\btake (?=omp or continuation\b)", "take --algorithm "),
+        (
+            r", or train with CodePrior\(amplitude=\.\.\.\) or your own samples of this size",
+            ", or train a solver for them: leave out --solver",
+        ),
         (rf"(?<!--option )(?<!-)\b({_METHOD_WORDS})='([\w-]+)'", r"--option \1=\2"),
         (rf"(?<!--option )\b({_METHOD_FLAGS})=True\b", r"--option \1=true"),
         (rf"(?<!--option )\b({_METHOD_FLAGS})=False\b", r"--option \1=false"),

@@ -114,6 +114,16 @@ def check_density(density: Any) -> None:
         raise SzilardError(f"density={density!r}; give the share of codes that are not zero, between 0 and 1")
 
 
+def check_damping(damping: Any) -> None:
+    """Raise for a damping that is none.
+
+    Raises:
+        SzilardError: if it is not a number that is not negative.
+    """
+    if not real(damping) or damping < 0:
+        raise SzilardError(f"damping={damping!r}; give a number that is not negative, such as 1e-6")
+
+
 def warn_repeated(A: Tensor) -> None:
     """Warn if columns are multiples of each other: their codes cannot be told apart."""
     if A.shape[1] > _MOST_COMPARED:

@@ -18,6 +18,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from szilard.errors import SzilardError
+from szilard.solve.checks import check_damping
 from szilard.solve.filter_bank import FilterBank, Pair, transform
 from szilard.solve.weight import SINGULAR, OperatorWeight
 
@@ -48,6 +49,7 @@ class ConvolutionWeight(OperatorWeight):
 
     def __init__(self, bank: FilterBank, damping: float = 0.0, window: float | None = None) -> None:
         super().__init__()
+        check_damping(damping)
         filters = bank.filters.detach()
         height, width = filters.shape[2:]
         whole = bank.size

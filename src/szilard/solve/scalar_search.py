@@ -21,6 +21,10 @@ ROUNDS = (
 )
 
 
+#: Factors of the first layer's threshold, where none of these helped: it is in the units of b, which may be any.
+UNITS = tuple(100.0**power for power in (-1, 1, -2, 2, -3, 3, -4, 4))
+
+
 @torch.no_grad()
 def search(solver: Unrolled, layer: int, state: State, batch: Batch, loss: Loss) -> State:
     """Set the numbers of a layer to the best that were tried, starting at those of the layer before.
@@ -38,16 +42,30 @@ def search(solver: Unrolled, layer: int, state: State, batch: Batch, loss: Loss)
     copy_layer(solver, layer)
     numbers = [one for one in solver.layer_parameters(layer) if one.numel() == 1]
     best = float(loss(solver.apply_layer(state, layer), batch))
-    for factors in ROUNDS:
-        for number in reversed(numbers):  # thresholds before steps
-            centre = number.clone()
-            kept = centre.clone()
-            for factor in factors:
-                number.copy_(centre * factor)
-                found = float(loss(solver.apply_layer(state, layer), batch))
-                if found < best:
-                    best, kept = found, number.clone()
-            number.copy_(kept)
+
+    def tried(number: nn.Parameter, factors: tuple[float, ...]) -> None:
+        """Leave a number at the best factor."""
+        nonlocal best
+        centre = number.clone()
+        kept = centre.clone()
+        for factor in factors:
+            number.copy_(centre * factor)
+            found = float(loss(solver.apply_layer(state, layer), batch))
+            if found < best:
+                best, kept = found, number.clone()
+        number.copy_(kept)
+
+    def rounds() -> None:
+        for factors in ROUNDS:
+            for number in reversed(numbers):  # thresholds before steps
+                tried(number, factors)
+
+    rounds()
+    if not layer and numbers:
+        before = best
+        tried(numbers[-1], UNITS)
+        if best < before:
+            rounds()
     return solver.apply_layer(state, layer)
 
 

@@ -18,7 +18,7 @@ from szilard.errors import SzilardError, SzilardWarning
 from szilard.solve.fista import FISTA
 from szilard.solve.training_data import Batch, Data, Loss
 from szilard.solve.training_run import Progress, Run
-from szilard.solve.unrolled import Unrolled, positive
+from szilard.solve.unrolled import Unrolled, positive, row_sizes
 
 SCHEDULES = ("joint", "layerwise")
 FISTA_PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003)  # of the λ above which x is 0
@@ -103,11 +103,13 @@ def train(
     run = Run(solver, found, Loss(solver, logarithm, penalty), judge, batch, rate, progress)
     kept = run.values()
     try:
+        solver.trained_size.zero_()  # while it trains, no size is wrong
         solver.train()
         with torch.enable_grad():
             solver.prepare_training(found.draw(batch).b)
             (run.joint if schedule == "joint" else run.layerwise)(steps)
         reached = run.validate()
+        solver.trained_size.copy_(row_sizes(found.apart.b).square().mean().sqrt().nan_to_num(0.0))
     except BaseException:
         run.restore(kept)
         raise

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
 from szilard.solve.checks import float_tensor, measurements
 from szilard.solve.operators import Operator
 from szilard.solve.samples import CodePrior
 from szilard.solve.solver import Solver
 from szilard.solve.state import State
 
+_APART = 0.7  # of ‖b - A x‖ / ‖b‖, beyond which codes do not belong to measurements
 LEAST_RATIO = 1e-30  # added to ratios of which the logarithm is taken
 
 
@@ -94,7 +96,26 @@ def _checked(solver: Solver, codes: Any, b: Any) -> Batch:
         )
     if not torch.isfinite(codes).all() or not codes.any():
         raise SzilardError("the codes are not finite, or all zero; remove those rows")
-    return Batch(codes.to(b), b)
+    samples = Batch(codes.to(b), b)
+    _warn_apart(solver, samples)
+    return samples
+
+
+def _warn_apart(solver: Solver, samples: Batch) -> None:
+    """Warn if codes do not explain their measurements."""
+    there = samples.b.any(1)
+    if samples.codes is None or not there.any():
+        return
+    with torch.no_grad():
+        off = (samples.b - Given(solver).product(samples.codes)).norm(dim=1) / samples.b.norm(dim=1)
+    median = float(off[there].median())
+    if not median <= _APART:
+        warnings.warn(
+            f"the median of ‖b - A x‖ / ‖b‖ over the given codes x and measurements b is {median:.2g}, so that the codes "
+            "do not explain the measurements; check the order of the rows, the units and the matrix",
+            SzilardWarning,
+            stacklevel=6,
+        )
 
 
 def _rows(batch: Batch, index: Tensor) -> Batch:

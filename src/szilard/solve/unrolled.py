@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
 from szilard.solve.ista import share
 from szilard.solve.solver import Solver, per_sample
 from szilard.solve.state import State
@@ -17,6 +18,7 @@ from szilard.sparse import ops
 #: Per cent of the entries that each layer adds to those that pass, and at most (Chen et al. 2018).
 Selection = tuple[float, float]
 SELECTION: Selection = (1.2, 13.0)
+_UNLIKE = 3.0  # ratio of the sizes of measurements, beyond which thresholds do not fit
 
 
 class Unrolled(Solver):
@@ -31,6 +33,8 @@ class Unrolled(Solver):
     some; and ``count``. Steps are differentiable. Every option of its constructor is an attribute of the same name.
     """
 
+    trained_size: Tensor  # root mean square of the entries of b in training; 0: not trained, or not said
+
     schedule: ClassVar[str] = "joint"  # how :func:`szilard.solve.training.train` trains it by default
     learning_rate: ClassVar[float] = 0.05  # relative to the root mean square of each parameter
 
@@ -41,6 +45,8 @@ class Unrolled(Solver):
             None if self.selection is None else pass_counts(layers, self.operator.shape[1], *self.selection)
         )
         self.training_report: dict[str, Any] = {}  # what the parameters were trained on; small JSON
+        trained_size = torch.zeros((), dtype=self.operator.dtype, device=self.operator.device)
+        self.register_buffer("trained_size", trained_size)
 
     # -- what an algorithm defines ------------------------------------------------------------------------
 
@@ -66,10 +72,32 @@ class Unrolled(Solver):
 
     # -- the face -----------------------------------------------------------------------------------------
 
+    def init(self, b: Any) -> State:
+        state = super().init(b)
+        self._warn_size(state.b)
+        return state
+
     def step(self, state: State) -> State:
         if state.layer >= self.layers:
             raise SzilardError(f"{self.name} has {self.layers} layers; make one with more and train it")
         return self.apply_layer(state, state.layer)
+
+    def _warn_size(self, b: Tensor) -> None:
+        """Warn if measurements are much larger or smaller than those of the training."""
+        then, m = float(self.trained_size), b.shape[1]
+        sizes = row_sizes(b) if then else b.new_zeros(0)
+        if not len(sizes):
+            return
+        now = float(sizes.median())
+        ratio = now / then
+        if not 1 / _UNLIKE <= ratio <= _UNLIKE:
+            warnings.warn(
+                f"the median of ‖b‖ is {now * m**0.5:.3g}, and {self.name} was trained where it was "
+                f"{then * m**0.5:.3g}, so that its numbers do not fit: divide b by {ratio:.3g} and multiply the codes "
+                "by it, or train with CodePrior(amplitude=...) or your own samples of this size",
+                SzilardWarning,
+                stacklevel=6,
+            )
 
     # -- parts of algorithms ------------------------------------------------------------------------------
 
@@ -103,6 +131,12 @@ class Unrolled(Solver):
         bound = per_sample(threshold.clamp_min(0), x)
         codes, count, _ = ops.shrink(x, gradient, per_sample(scale, x), None, None, bound, passing)
         return self.moved(state, codes, memory, share(count, self.operator.shape[1]))
+
+
+def row_sizes(b: Tensor) -> Tensor:
+    """The root mean square of each row of b ``[B, m]`` that is not zero."""
+    sizes = b.detach().double().square().mean(1).sqrt()
+    return sizes[sizes > 0]
 
 
 def pass_counts(layers: int, n: int, step: float = 1.2, most: float = 13.0) -> list[int]:

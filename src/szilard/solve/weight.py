@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.errors import SzilardError
+from szilard.solve.checks import check_damping
 
 SINGULAR = 1e-12  # smallest over largest eigenvalue of A Aᵀ, below which its inverse is noise
 SYMMETRIC_STEPS = 400
@@ -71,6 +72,12 @@ def analytic_weight(A: Tensor, damping: float = 0.0) -> Weight:
     Raises:
         SzilardError: if A Aᵀ is singular, and there is no damping.
     """
+    check_damping(damping)
+    if not damping and A.shape[0] > A.shape[1]:
+        raise SzilardError(
+            f"A has {A.shape[0]} rows and {A.shape[1]} columns, and the closed form of its weight needs at most as "
+            "many rows as columns; take omp or continuation, or give damping=1e-6"
+        )
     wide = A.double()
     gram = wide @ wide.t()
     if damping:

@@ -35,6 +35,7 @@ class Wanted:
     snr: float | None
     noise: float | None
     penalty: float | None
+    damping: float | None
     seed: int
 
     def check(self, *, kept: bool) -> None:
@@ -48,14 +49,17 @@ class Wanted:
             raise SzilardError(f"--algorithm {name} is not known; take {', '.join(KNOWN)}")
         if self.snr is not None and self.noise is not None:
             raise SzilardError("--snr and --noise say the same; give one of them")
-        if kept and (self.algorithm is not None or self.density is not None or self.layers is not None):
+        if kept and any(one is not None for one in (self.algorithm, self.density, self.layers, self.damping)):
             raise SzilardError(
-                "--solver is a finished solver; leave out --algorithm, --layers and --density, or leave out --solver"
+                "--solver is a finished solver; leave out --algorithm, --layers, --damping and --density, or leave out "
+                "--solver"
             )
         if not kept and name in PENALISED and self.penalty is None:
             raise SzilardError(f"--algorithm {name} needs --penalty, the λ of ½‖b - A x‖² + λ‖x‖₁")
         if not kept and name not in TUNED and self.density is not None:
             raise SzilardError(f"--density is for tuning and training, and {name} has neither; leave it out")
+        if self.damping is not None and name not in TUNED:
+            raise SzilardError(f"--damping is for {' and '.join(TUNED)}, and {name} has none; leave it out")
 
     def check_penalty(self, made: Solver, b: Tensor) -> None:
         """Raise for a penalty that makes all codes zero.
@@ -88,7 +92,10 @@ def solver(A: Any, wanted: Wanted) -> Solver:
     if name in PENALISED:
         kind = {"ista": solve.ISTA, "fista": solve.FISTA, "continuation": solve.ContinuationFISTA}[name]
         return kind(A, wanted.penalty, **{"layers": _LAYERS[name], **layers})
-    return {"omp": solve.OMP, "hyperlista": solve.HyperLISTA, "alista": solve.ALISTA}[name](A, **layers)
+    if name in TUNED:
+        kinds = {"hyperlista": solve.HyperLISTA, "alista": solve.ALISTA}
+        return kinds[name](A, damping=wanted.damping or 0.0, **layers)
+    return solve.OMP(A, **layers)
 
 
 def prepare(made: Solver, b: np.ndarray, wanted: Wanted, tell: Callable[[str], None]) -> None:
@@ -100,15 +107,24 @@ def prepare(made: Solver, b: np.ndarray, wanted: Wanted, tell: Callable[[str], N
         wanted: as :class:`Wanted`.
         tell: called with what takes time.
     """
+    import torch
+
     from szilard.solve import ALISTA, CodePrior, HyperLISTA
 
     density = 0.1 if wanted.density is None else wanted.density
-    prior = CodePrior(density, snr=_snr(b, wanted))
+    prior = CodePrior(density, snr=_snr(b, wanted))  # HyperLISTA's numbers do not depend on the units of b
     if isinstance(made, HyperLISTA):
         tell(f"tuning three numbers for density {density:g}")
         made.tune(density, prior.snr, seed=wanted.seed)
     if isinstance(made, ALISTA):
         tell(f"training {made.layers} layers for density {density:g}")
+        size, columns = _size(b, prior.snr), made.given[0].column_norms()
+        amplitude = size / density**0.5
+        assert columns is not None  # A is a matrix
+        with torch.no_grad():  # from the same thresholds relative to b, so that its units change nothing
+            for threshold in made.thresholds:
+                threshold.mul_(amplitude / made.operator.shape[1] ** 0.5)
+        prior = CodePrior(density, amplitude / float(columns.norm()), prior.snr)
         made.fit(prior, seed=wanted.seed, progress=_progress(tell))
 
 
@@ -123,6 +139,18 @@ def _progress(tell: Callable[[str], None]) -> Callable[[Progress], None]:
             told = now.step + _STEPS
 
     return progress
+
+
+def _size(b: np.ndarray, snr: float | None) -> float:
+    """The root mean square of ‖b‖ without its noise, over samples that are not zero; 1 if all are."""
+    import numpy as np
+
+    squares = np.square(b, dtype=np.float64).sum(1)
+    squares = squares[squares > 0]
+    if not len(squares):
+        return 1.0
+    share = 1.0 if snr is None else 1 / (1 + 10 ** (-snr / 10))
+    return float(np.sqrt(share * squares.mean()))
 
 
 def _snr(b: np.ndarray, wanted: Wanted) -> float | None:

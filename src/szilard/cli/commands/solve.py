@@ -30,6 +30,7 @@ def solve(
     penalty: s.Penalty = None,
     algorithm: s.Algorithm = None,
     layers: s.Layers = None,
+    damping: s.Damping = None,
     density: s.Density = None,
     seed: s.Seed = 0,
     solver: s.Kept = None,
@@ -51,7 +52,7 @@ def solve(
     from szilard.solve import Guard, save
 
     start = time.perf_counter()
-    wanted = making.Wanted(algorithm, layers, density, snr, noise, penalty, seed)
+    wanted = making.Wanted(algorithm, layers, density, snr, noise, penalty, damping, seed)
     wanted.check(kept=solver is not None)
     if dictionary is None and solver is None:
         raise SzilardError("give --dictionary, the matrix A, or --solver, a solver that was kept")

@@ -85,14 +85,23 @@ Penalty = Annotated[
     typer.Option(
         "--penalty",
         metavar="LAMBDA",
-        help="λ of ½‖b - A x‖² + λ‖x‖₁, for ista, fista and continuation, and for samples that the unrolled solver "
-        "does not solve. Default: from the noise.",
+        help="λ of ½‖b - A x‖² + λ‖x‖₁. ista, fista and continuation need it. With others it is for samples that they "
+        "do not solve, and by default it follows from the noise.",
         rich_help_panel=_MODEL,
     ),
 ]
 Layers = Annotated[
     int | None,
     typer.Option("--layers", help="Layers or iterations.", rich_help_panel=_SEARCH),
+]
+Damping = Annotated[
+    float | None,
+    typer.Option(
+        "--damping",
+        help="Of the weight of hyperlista and alista, such as 1e-6, for a matrix whose rank is below its number of rows "
+        "(0).",
+        rich_help_panel=_SEARCH,
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of tuning and training.", rich_help_panel=_SEARCH)]
 Kept = Annotated[
