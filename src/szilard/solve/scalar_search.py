@@ -23,6 +23,7 @@ ROUNDS = (
 
 #: Factors of the first layer's threshold, where none of these helped: it is in the units of b, which may be any.
 UNITS = tuple(100.0**power for power in (-1, 1, -2, 2, -3, 3, -4, 4))
+MARKED = 0.02  # by how much the loss is lower then
 
 
 @torch.no_grad()
@@ -43,15 +44,15 @@ def search(solver: Unrolled, layer: int, state: State, batch: Batch, loss: Loss)
     numbers = [one for one in solver.layer_parameters(layer) if one.numel() == 1]
     best = float(loss(solver.apply_layer(state, layer), batch))
 
-    def tried(number: nn.Parameter, factors: tuple[float, ...]) -> None:
-        """Leave a number at the best factor."""
+    def tried(number: nn.Parameter, factors: tuple[float, ...], gain: float = 0.0) -> None:
+        """Leave a number at the best factor, if that lowers the loss by more than the gain."""
         nonlocal best
         centre = number.clone()
         kept = centre.clone()
         for factor in factors:
             number.copy_(centre * factor)
             found = float(loss(solver.apply_layer(state, layer), batch))
-            if found < best:
+            if found < best - gain:
                 best, kept = found, number.clone()
         number.copy_(kept)
 
@@ -63,7 +64,7 @@ def search(solver: Unrolled, layer: int, state: State, batch: Batch, loss: Loss)
     rounds()
     if not layer and numbers:
         before = best
-        tried(numbers[-1], UNITS)
+        tried(numbers[-1], UNITS, MARKED)
         if best < before:
             rounds()
     return solver.apply_layer(state, layer)

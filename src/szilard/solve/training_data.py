@@ -111,8 +111,8 @@ def _warn_apart(solver: Solver, samples: Batch) -> None:
     median = float(off[there].median())
     if not median <= _APART:
         warnings.warn(
-            f"the median of ‖b - A x‖ / ‖b‖ over the given codes x and measurements b is {median:.2g}, so that the codes "
-            "do not explain the measurements; check the order of the rows, the units and the matrix",
+            f"the median of ‖b - A x‖ / ‖b‖ over the given codes x and measurements b is {median:.2g}, so that the "
+            "codes do not explain the measurements; check the order of the rows, the units and the matrix",
             SzilardWarning,
             stacklevel=6,
         )

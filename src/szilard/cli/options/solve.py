@@ -98,8 +98,8 @@ Damping = Annotated[
     float | None,
     typer.Option(
         "--damping",
-        help="Of the weight of hyperlista and alista, such as 1e-6, for a matrix whose rank is below its number of rows "
-        "(0).",
+        help="Of the weight of hyperlista and alista, such as 1e-6, for a matrix whose rank is below its number of "
+        "rows (0).",
         rich_help_panel=_SEARCH,
     ),
 ]
