@@ -59,6 +59,12 @@ struct szilard_kernels {
                               float *epistemic, float *scratch);
     void (*field_predict)(const szilard_field_network &, const szilard_field_pass &, int64_t *predicted,
                           int32_t *scales);
+    void (*shrink)(int64_t batch, int32_t n, const float *x, const float *gradient, const float *scale,
+                   const float *previous, const float *momentum, const float *threshold, const int64_t *passing,
+                   float *result, float *counts, float *norms, uint8_t *passed, int threads);
+    int64_t (*event_scratch)(int64_t batch, int32_t n, int threads);  // floats
+    void (*event_product)(int64_t batch, int32_t n, int64_t m, const float *x, const float *rows, float *y,
+                          float *scratch, int threads);
 };
 
 // The kernels of the instruction set in use.

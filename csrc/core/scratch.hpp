@@ -34,7 +34,7 @@ class Scratch {
 };
 
 // values in the order of the transpose; does nothing if values is null
-Scratch transposed(int slot, const szilard_index &index, const float *values) {
+inline Scratch transposed(int slot, const szilard_index &index, const float *values) {
     const Scratch ordered(slot, values ? index.nnz : 0);
     if (ordered && values)
         for (int32_t p = 0; p < index.nnz; ++p) ordered[p] = values[index.t_perm[p]];

@@ -6,4 +6,5 @@
 #include "field.h"
 #include "inference.h"
 #include "norm.h"
+#include "solve.h"
 #include "sparse.h"

@@ -28,7 +28,7 @@ WINDOWS = native.Geometry(BATCH, 3, 4, 4, 3, 2, 2, 2, 2, 2, 2, 0, 0, 1, 1, 3)
 # Shapes: of the linear map, of the convolution, of batch normalisation.
 X, Y, NNZ, ROWS = (7, BATCH), (6, BATCH), (LINEAR.nnz,), (6,)
 PLANES, ANSWER, POOLED, ENTRIES = (3, 4, 4, BATCH), (4, 3, 3, BATCH), (3, 2, 2, BATCH), (CONV.nnz,)
-BOTH, CHANNELS = (4, 9), (4,)
+BOTH, CHANNELS, CODES = (4, 9), (4,), (BATCH, 9)
 
 
 class Case:
@@ -176,6 +176,15 @@ class Case:
         pointers = (ctypes.byref(self.network), ctypes.byref(self.step))
         return (*pointers, self.m.output(5, dtype=torch.int64), self.m.output(5, dtype=torch.int32))
 
+    def shrink(self):
+        inputs = self.inputs(CODES, CODES, (BATCH,), CODES, (BATCH,), (BATCH,))
+        passing = self.m.input(torch.arange(BATCH))
+        outputs = (*self.outputs(CODES, (BATCH,), (BATCH,)), self.m.output(*CODES, dtype=torch.uint8))
+        return (*CODES, *inputs, passing, *outputs, 1)
+
+    def event_product(self):
+        return (*CODES, 7, *self.inputs(CODES, (CODES[1], 7)), *self.outputs((BATCH, 7)), 1)
+
     def levels(self) -> int | None:
         return self.m.input(torch.tensor([3, -70000, 0, 1, 5, -2, 0, 0, 900, 1, -1, 44], dtype=torch.int32))
 
@@ -209,6 +218,7 @@ OPTIONAL = {
     "lrt_conv": {"factor"},
     "lrt_conv_backward": {"grad_x"},
     "batch_norm_backward": {"grad_residual"},
+    "shrink": {"passed"},
 }
 
 
@@ -285,6 +295,10 @@ HUGE = 2**31 - 1
             ),
         ),
         ("normal", (KEY, 2**63 - 1, torch.empty(1), 1)),
+        ("shrink", (2**62, 4, *[None] * 7, *[torch.empty(1) for _ in range(3)], None, 1)),
+        ("event_product", (2**40, HUGE, 1, None, None, torch.empty(1), 1)),
+        ("event_product", (1, HUGE, 2**40, None, None, torch.empty(1), 1)),
+        ("event_product", (2**40, 1, 2**40, None, None, torch.empty(1), 1)),
         (
             "quantise",
             (torch.zeros(2000), 1, 2**30, 2**29, 0, 2**29, torch.empty(1), *[None] * 3, torch.empty(1), None),

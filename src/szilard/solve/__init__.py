@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from szilard.solve.alista import ALISTA
+    from szilard.solve.continuation import ContinuationFISTA
+    from szilard.solve.conv_alista import ConvALISTA
+    from szilard.solve.convolution import Convolution
+    from szilard.solve.denoiser import Denoiser
+    from szilard.solve.duality import lasso_gap
+    from szilard.solve.filter_learning import learn_filters
     from szilard.solve.fista import FISTA
     from szilard.solve.hyperlista import HyperLISTA
     from szilard.solve.ista import ISTA
+    from szilard.solve.omp import OMP
     from szilard.solve.operators import Functions
     from szilard.solve.samples import CodePrior
     from szilard.solve.state import State
@@ -22,11 +29,18 @@ __all__ = [
     "ALISTA",
     "FISTA",
     "ISTA",
+    "OMP",
     "CodePrior",
+    "ContinuationFISTA",
+    "ConvALISTA",
+    "Convolution",
+    "Denoiser",
     "Functions",
     "HyperLISTA",
     "State",
     "analytic_weight",
+    "lasso_gap",
+    "learn_filters",
     "symmetric_weight",
 ]
 
@@ -34,11 +48,18 @@ _FROM = {
     "ALISTA": "alista",
     "FISTA": "fista",
     "ISTA": "ista",
+    "OMP": "omp",
     "CodePrior": "samples",
+    "ConvALISTA": "conv_alista",
+    "Convolution": "convolution",
+    "ContinuationFISTA": "continuation",
+    "Denoiser": "denoiser",
     "Functions": "operators",
     "HyperLISTA": "hyperlista",
     "State": "state",
     "analytic_weight": "weight",
+    "lasso_gap": "duality",
+    "learn_filters": "filter_learning",
     "symmetric_weight": "weight",
 }
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from szilard.solve.ista import share
 from szilard.solve.learned import Learned, pass_counts
 from szilard.solve.solver import per_sample
 from szilard.solve.state import State
-from szilard.solve.weight import analytic_weight
 from szilard.sparse import ops
 
 
@@ -19,7 +18,8 @@ class ALISTA(Learned):
     """x ← SS_{θ_k, p_k}(x - γ_k Wᵀ (A x - b)), with two numbers a layer.
 
     Args:
-        A: matrix ``[m, n]``; its columns are scaled to unit norm inside.
+        A: matrix ``[m, n]`` or :class:`~szilard.solve.convolution.Convolution`; its columns are scaled to unit norm
+            inside.
         layers: K.
         selection: (per cent that each layer adds to the entries that pass, and at most); None switches selection off.
         threshold: θ of every layer before training.
@@ -29,8 +29,6 @@ class ALISTA(Learned):
     name = "alista"
     summary = "a step and a threshold for each layer; the analytic weight"
     unit_columns = True
-    needs_matrix = True
-    W: Tensor
 
     def __init__(
         self,
@@ -41,9 +39,7 @@ class ALISTA(Learned):
         damping: float = 0.0,
     ) -> None:
         super().__init__(A, layers)
-        self.register_buffer(
-            "W", analytic_weight(self.operator.matrix(self.name, self.without_matrix), damping).W
-        )
+        self.weight = self.operator.weight(self.name, self.without_matrix, damping)
         dtype, device = self.operator.dtype, self.operator.device
         self.steps = nn.ParameterList(torch.ones((), dtype=dtype, device=device) for _ in range(layers))
         self.thresholds = nn.ParameterList(
@@ -60,7 +56,7 @@ class ALISTA(Learned):
             passing = torch.full((len(state.x),), self.passing[layer], device=state.x.device)
         x, count, _ = ops.shrink(
             state.x,
-            state.residual @ self.W,
+            self.weight.transposed(state.residual),
             per_sample(self.steps[layer], state.x),
             None,
             None,

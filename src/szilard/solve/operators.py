@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from szilard.errors import SzilardError
 from szilard.solve.checks import float_matrix
+from szilard.solve.weight import MatrixWeight, OperatorWeight
 from szilard.sparse import ops
 
 POWER_STEPS = 60  # of the power iteration for the largest singular value of an operator
@@ -63,6 +64,27 @@ class Operator(nn.Module):
             f"take {instead}, or give the matrix"
         )
 
+    def weight(self, algorithm: str, instead: str, damping: float = 0.0) -> OperatorWeight:
+        """The analytic weight, for columns of unit norm.
+
+        Args:
+            algorithm: the name of the algorithm that needs it.
+            instead: names of the algorithms that do not.
+            damping: for operators of a rank below m (:func:`~szilard.solve.weight.analytic_weight`).
+
+        Raises:
+            SzilardError: if there is neither a matrix nor a closed form, or the rank is below m without damping.
+        """
+        return MatrixWeight(self.matrix(algorithm, instead), damping)
+
+    def column_norms(self) -> Tensor | None:
+        """Norms of the columns of A ``[n]``, float64; None if they are not known."""
+        return None
+
+    def unit_columns(self) -> Operator:
+        """A with each column divided by its norm, if norms are known."""
+        return self
+
     def largest_eigenvalue(self) -> float:
         """The largest eigenvalue of AᵀA, by power iteration from a fixed start; at most 1 % too large."""
         generator = torch.Generator().manual_seed(0)
@@ -107,6 +129,12 @@ class Matrix(Operator):
 
     def matrix(self, algorithm: str, instead: str) -> Tensor:
         return self.A
+
+    def column_norms(self) -> Tensor:
+        return self.A.double().norm(dim=0)
+
+    def unit_columns(self) -> Matrix:
+        return Matrix((self.A.double() / self.column_norms()).to(self.dtype))
 
     def largest_eigenvalue(self) -> float:
         return float(torch.linalg.matrix_norm(self.A.double(), 2)) ** 2

@@ -48,8 +48,8 @@ class Solver(nn.Module):
             operator.matrix(self.name, self.without_matrix)
         if isinstance(operator, Matrix):
             warn_repeated(operator.A)
-            if self.unit_columns:
-                operator, scales = _with_unit_columns(operator, self.name)
+        if self.unit_columns:
+            operator, scales = _with_unit_columns(operator, self.name)
         self.operator: Operator = operator
         self.register_buffer("scales", scales)  # norms of the given columns ``[n]``; None: not scaled
 
@@ -62,6 +62,10 @@ class Solver(nn.Module):
     def step(self, state: State) -> State:
         """One layer."""
         raise NotImplementedError
+
+    def finished(self, state: State) -> bool:
+        """Whether further layers would change nothing that matters, so that a call stops before its last one."""
+        return False
 
     # -- the face -----------------------------------------------------------------------------------------
 
@@ -88,6 +92,8 @@ class Solver(nn.Module):
         """
         state = self.init(b)
         for _ in range(self.layers if layers is None else layers):
+            if self.finished(state):
+                break
             state = self.step(state)
         return state._replace(x=self.codes(state), previous=self.codes(state, state.previous))
 
@@ -102,9 +108,9 @@ class Solver(nn.Module):
         return State(x, state.x, residual, state.layer + 1, state.b, memory)
 
 
-def _with_unit_columns(operator: Matrix, name: str) -> tuple[Matrix, Tensor | None]:
-    norms = operator.A.double().norm(dim=0)
-    if (norms - 1).abs().max() <= _UNIT:
+def _with_unit_columns(operator: Operator, name: str) -> tuple[Operator, Tensor | None]:
+    norms = operator.column_norms()
+    if norms is None or (norms - 1).abs().max() <= _UNIT:
         return operator, None
     warnings.warn(
         f"columns of A have norms from {float(norms.min()):.3g} to {float(norms.max()):.3g}; {name} scales them to 1, "
@@ -112,8 +118,7 @@ def _with_unit_columns(operator: Matrix, name: str) -> tuple[Matrix, Tensor | No
         SzilardWarning,
         stacklevel=4,
     )
-    scaled = (operator.A.double() / norms).to(operator.A.dtype)
-    return Matrix(scaled), norms.to(operator.A.dtype)
+    return operator.unit_columns(), norms.to(operator.dtype)
 
 
 def per_sample(value: float | Tensor, like: Tensor) -> Tensor:

@@ -27,3 +27,8 @@ class State(NamedTuple):
         size = self.b.norm(dim=1)
         off = self.residual.norm(dim=1)
         return (off / size).where((size > 0) | (off > 0), 0.0)
+
+    def __repr__(self) -> str:
+        worst = float(self.relative_residual().max()) if len(self.x) else 0.0
+        count, codes = self.x.shape
+        return f"State({count} samples, {codes} codes each, layer {self.layer}, largest relative residual {worst:.2g})"

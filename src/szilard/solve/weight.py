@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from szilard.errors import SzilardError
 
@@ -27,6 +27,37 @@ class Weight(NamedTuple):
     W: Tensor  #: ``[m, n]``; w_iᵀ a_i = 1
     diagonal: Tensor  #: d ``[n]``, the diagonal of the projection A⁺ A; A⁺ = diag(d) Wᵀ if W is analytic
     coherence: float  #: the largest |w_iᵀ a_j|, i ≠ j
+
+
+class OperatorWeight(nn.Module):
+    """The analytic weight W of an operator with columns of unit norm, as solvers take it.
+
+    Attributes:
+        diagonal: d ``[n]``; diag(d) Wᵀ is the pseudo-inverse, or stands for it.
+        coherence: the largest |w_iᵀ a_j|, i ≠ j.
+    """
+
+    diagonal: Tensor
+    coherence: float
+
+    def transposed(self, residual: Tensor) -> Tensor:
+        """Wᵀ r for every sample: ``[B, m] -> [B, n]``."""
+        raise NotImplementedError
+
+
+class MatrixWeight(OperatorWeight):
+    """The analytic weight of a matrix ``[m, n]`` (:func:`analytic_weight`)."""
+
+    W: Tensor
+
+    def __init__(self, A: Tensor, damping: float = 0.0) -> None:
+        super().__init__()
+        W, diagonal, self.coherence = analytic_weight(A, damping)
+        self.register_buffer("W", W)
+        self.register_buffer("diagonal", diagonal)
+
+    def transposed(self, residual: Tensor) -> Tensor:
+        return residual @ self.W
 
 
 def analytic_weight(A: Tensor, damping: float = 0.0) -> Weight:

@@ -161,6 +161,39 @@ def lrt_conv_backward(
     return grad_x, grad_mean, grad_variance.mul_(variance).mul_(2)
 
 
+# -- solvers for sparse codes ---------------------------------------------------------------------------
+
+
+def shrink(
+    x: Tensor,
+    gradient: Tensor,
+    scale: Tensor,
+    previous: Tensor | None,
+    momentum: Tensor | None,
+    threshold: Tensor,
+    passing: Tensor | None,
+    wants_passed: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """:func:`szilard.sparse.ops.shrinkage.shrink`, and which entries passed, bool ``[B, n]`` (empty if not wanted or
+    none can)."""
+    v = x - scale[:, None] * gradient
+    if previous is not None and momentum is not None:
+        v = v + momentum[:, None] * (x - previous)
+    size, bound = v.abs(), threshold[:, None]
+    result, passed = torch.sign(v) * (size - bound).clamp_min(0), x.new_empty(0, dtype=torch.bool)
+    if passing is not None:
+        order = size.argsort(dim=1, descending=True, stable=True)  # NaN first
+        places = torch.arange(v.shape[1], device=v.device).expand_as(order)
+        rank = torch.empty_like(order).scatter_(1, order, places)
+        passes = (rank < passing[:, None]) & (size >= bound)
+        result, passed = torch.where(passes, v, result), passes if wants_passed else passed
+    return result, (result != 0).sum(1).to(x.dtype), result.abs().sum(1), passed
+
+
+def event_product(x: Tensor, rows: Tensor) -> Tensor:
+    return x @ rows
+
+
 # -- shared ---------------------------------------------------------------------------------------------
 
 

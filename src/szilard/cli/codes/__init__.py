@@ -1,0 +1,1 @@
+"""Files, choices and tables of ``szilard solve``."""

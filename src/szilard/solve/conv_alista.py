@@ -1,0 +1,95 @@
+"""Convolutional ALISTA: few layers, filters on small windows, and filters that can be learned."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from szilard.errors import SzilardError
+from szilard.solve.alista import ALISTA
+from szilard.solve.convolution import Convolution
+from szilard.solve.convolution_weight import ConvolutionWeight
+from szilard.solve.filter_bank import FilterBank
+from szilard.solve.state import State
+
+
+class ConvALISTA(ALISTA):
+    """ALISTA on a convolutional dictionary, for images of any size.
+
+    The step starts at the mean d of the filters: one step is then ISTA's, preconditioned by (A Aᵀ)⁻¹. With step 1,
+    right for codes of few entries, dictionaries that have many filters diverge before training.
+
+    Args:
+        filters: ``[K, h]``, ``[K, h, w]``, or with channels; scaled to unit norm.
+        size: of the signals or images that it is made for; :meth:`resized` for others.
+        layers: K.
+        penalty: the first thresholds are those of ISTA with this λ.
+        window: size of the weight's filters in sizes of the dictionary's.
+        damping: of the closed form.
+        learned_filters: the weight's filters, the dictionary's, and those that make the image from the last codes are
+            parameters too (convolutional TiLISTA with its dictionary).
+        border: "circular" or "zero".
+    """
+
+    name = "conv_alista"
+    summary = "a step and a threshold for each layer, for a convolutional dictionary"
+
+    operator: Convolution
+    weight: ConvolutionWeight
+
+    def __init__(
+        self,
+        filters: Any,
+        size: int | tuple[int, ...],
+        layers: int = 5,
+        penalty: float = 0.1,
+        window: float = 3.0,
+        damping: float = 1e-2,
+        learned_filters: bool = False,
+        border: str = "zero",
+    ) -> None:
+        dictionary = Convolution(filters, size, border, window).unit_columns()
+        super().__init__(dictionary, layers, None, 0.0, damping)
+        mean = float(self.weight.of_filters.mean())
+        with torch.no_grad():
+            for step, threshold in zip(self.steps, self.thresholds, strict=True):
+                step.fill_(mean)
+                threshold.fill_(penalty * mean)
+        self.synthesis: FilterBank | None = None
+        if learned_filters:
+            self.synthesis = self.operator.bank.resized(self.operator.bank.size)
+            for bank in (self.operator.bank, self.weight.bank, self.synthesis):
+                bank.learn()
+
+    def layer_parameters(self, layer: int) -> list[nn.Parameter]:
+        shared = []
+        if layer == 0 and self.synthesis is not None:
+            shared = [bank.learn() for bank in (self.operator.bank, self.weight.bank, self.synthesis)]
+        return [*super().layer_parameters(layer), *shared]
+
+    def images(self, state: State) -> Tensor:
+        """What the codes stand for, ``[B, N]`` or ``[B, H, W]``; with channels ``[B, C, ...]``."""
+        if self.synthesis is None:
+            return self.operator.images(state.residual + state.b)
+        maps = state.x.reshape(len(state.x), -1, *self.synthesis.positions)
+        return self.operator.images(self.synthesis.combine(maps).flatten(1))
+
+    def resized(self, size: int | tuple[int, ...]) -> ConvALISTA:
+        """The same solver for another size. Steps and thresholds are shared, filters are copied.
+
+        Raises:
+            SzilardError: if the weight's filters were as large as the images.
+        """
+        if self.scales is not None:
+            raise SzilardError("this solver's codes are scaled; make it of filters of unit norm")
+        other = copy(self)
+        for kept in ("_modules", "_buffers", "_parameters"):
+            other.__dict__[kept] = dict(self.__dict__[kept])
+        other.operator = self.operator.resized(size)
+        other.weight = self.weight.resized(other.operator.bank)
+        if self.synthesis is not None:
+            other.synthesis = self.synthesis.resized(other.operator.bank.size)
+        return other
