@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from szilard.solve.alista import ALISTA
+    from szilard.solve.answer import Answer
     from szilard.solve.continuation import ContinuationFISTA
     from szilard.solve.conv_alista import ConvALISTA
     from szilard.solve.convolution import Convolution
@@ -17,50 +18,78 @@ if TYPE_CHECKING:
     from szilard.solve.duality import lasso_gap
     from szilard.solve.filter_learning import learn_filters
     from szilard.solve.fista import FISTA
+    from szilard.solve.guard import Guard
     from szilard.solve.hyperlista import HyperLISTA
     from szilard.solve.ista import ISTA
+    from szilard.solve.keeping import load, save
+    from szilard.solve.lista import LISTA
+    from szilard.solve.lista_cp import LISTACP
+    from szilard.solve.na_alista import NAALISTA
     from szilard.solve.omp import OMP
     from szilard.solve.operators import Functions
     from szilard.solve.samples import CodePrior
     from szilard.solve.state import State
+    from szilard.solve.step_lista import StepLISTA
+    from szilard.solve.tilista import TiLISTA
+    from szilard.solve.training import train
     from szilard.solve.weight import analytic_weight, symmetric_weight
 
 __all__ = [
     "ALISTA",
     "FISTA",
     "ISTA",
+    "LISTA",
+    "LISTACP",
+    "NAALISTA",
     "OMP",
+    "Answer",
     "CodePrior",
     "ContinuationFISTA",
     "ConvALISTA",
     "Convolution",
     "Denoiser",
     "Functions",
+    "Guard",
     "HyperLISTA",
     "State",
+    "StepLISTA",
+    "TiLISTA",
     "analytic_weight",
     "lasso_gap",
     "learn_filters",
+    "load",
+    "save",
     "symmetric_weight",
+    "train",
 ]
 
 _FROM = {
     "ALISTA": "alista",
     "FISTA": "fista",
     "ISTA": "ista",
+    "LISTA": "lista",
+    "LISTACP": "lista_cp",
+    "NAALISTA": "na_alista",
     "OMP": "omp",
+    "Answer": "answer",
     "CodePrior": "samples",
+    "ContinuationFISTA": "continuation",
     "ConvALISTA": "conv_alista",
     "Convolution": "convolution",
-    "ContinuationFISTA": "continuation",
     "Denoiser": "denoiser",
     "Functions": "operators",
+    "Guard": "guard",
     "HyperLISTA": "hyperlista",
     "State": "state",
+    "StepLISTA": "step_lista",
+    "TiLISTA": "tilista",
     "analytic_weight": "weight",
     "lasso_gap": "duality",
     "learn_filters": "filter_learning",
+    "load": "keeping",
+    "save": "keeping",
     "symmetric_weight": "weight",
+    "train": "training",
 }
 
 

@@ -69,6 +69,7 @@ class HyperLISTA(Solver):
         damping: float = 0.0,
     ) -> None:
         super().__init__(A, layers)
+        self.damping = damping
         self.weight = self.operator.weight(self.name, self.without_matrix, damping)
         values = torch.as_tensor(numbers, dtype=torch.float64).detach().cpu().clone()
         if values.shape != (3,) or not bool(((values >= 0) & values.isfinite()).all()):

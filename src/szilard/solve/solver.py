@@ -43,6 +43,9 @@ class Solver(nn.Module):
             raise SzilardError(f"layers={layers}; give a number of steps that is not negative")
         self.layers = layers
         operator = as_operator(A)
+        self.given = (
+            operator,
+        )  # as it was given, for its fingerprint; in a tuple, so that it is not a submodule
         scales = None
         if self.needs_matrix:
             operator.matrix(self.name, self.without_matrix)
