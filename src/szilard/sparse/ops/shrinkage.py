@@ -92,6 +92,11 @@ def product(x: Tensor, rows: Tensor, active: float) -> Tensor:
     return x @ rows
 
 
+def weighted_norm(gradient: Tensor, weights: Tensor) -> Tensor:
+    """Σ_j w_j |g_bj| of each sample: ``[B, n]``, ``[n]`` -> ``[B]``."""
+    return gradient.abs() @ weights
+
+
 # -- implementations, and their shapes for torch.compile and torch.export -------------------------------
 
 
