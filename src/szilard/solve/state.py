@@ -28,7 +28,31 @@ class State(NamedTuple):
         off = self.residual.norm(dim=1)
         return (off / size).where((size > 0) | (off > 0), 0.0)
 
+    def rows(self, index: Tensor) -> State:
+        """The state of some samples; tensors of the memory that have a row for each sample are cut as well.
+
+        Args:
+            index: numbers of samples, int64, or a mask ``[B]``.
+        """
+        return State(
+            self.x[index],
+            self.previous[index],
+            self.residual[index],
+            self.layer,
+            self.b[index],
+            _rows(self.memory, index, len(self.b)),
+        )
+
     def __repr__(self) -> str:
         worst = float(self.relative_residual().max()) if len(self.x) else 0.0
         count, codes = self.x.shape
         return f"State({count} samples, {codes} codes each, layer {self.layer}, largest relative residual {worst:.2g})"
+
+
+def _rows(memory: Any, index: Tensor, count: int) -> Any:
+    if isinstance(memory, Tensor):
+        return memory[index] if memory.ndim and len(memory) == count else memory
+    if isinstance(memory, tuple):
+        parts = [_rows(part, index, count) for part in memory]
+        return type(memory)(*parts) if hasattr(memory, "_fields") else tuple(parts)
+    return memory

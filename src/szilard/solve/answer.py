@@ -1,0 +1,41 @@
+"""What the guard returns, and what it notes on the way."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+SUPPORT, LASSO, NONE = "support", "lasso", "none"
+
+
+class Answer(NamedTuple):
+    """Certified codes of B samples."""
+
+    x: Tensor  #: codes ``[B, n]`` in the units of the given matrix, in the solver's dtype
+    residual: Tensor  #: ‖b - A x‖ / ‖b‖ of each sample ``[B]``, float64
+    certificate: tuple[str, ...]  #: "support", "lasso" or "none", for each sample
+    penalty: Tensor  #: λ of samples that fell back ``[B]``; NaN for others
+    gap: Tensor  #: relative duality gap at that λ ``[B]``; NaN for samples that did not fall back
+    cg_steps: Tensor  #: of the fit that was accepted ``[B]``; 0 where none was
+    layers: Tensor  #: of the solver, until the sample was accepted or given up ``[B]``
+    counts: dict[str, int]  #: samples by certificate, and how many fell back ("fallback")
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{count} {name}" for name, count in self.counts.items())
+        return f"Answer({len(self.x)} samples of {self.x.shape[1]} codes: {parts})"
+
+
+class Notes:
+    """What is known of each sample while a guard works."""
+
+    def __init__(self, b: Tensor, n: int, bound: Tensor) -> None:
+        B = len(b)
+        self.bound = bound
+        self.x = torch.zeros(B, n, dtype=torch.float64, device=b.device)
+        self.certificate = [NONE] * B
+        self.steps = torch.zeros(B, dtype=torch.long, device=b.device)
+        self.layers = torch.zeros(B, dtype=torch.long, device=b.device)
+        self.gap = torch.full((B,), torch.nan, dtype=torch.float64, device=b.device)
+        self.penalty = self.gap.clone()

@@ -1,0 +1,225 @@
+r"""The guard: answers of a fast solver that are certified, or solved again by a slow one, or reported.
+
+For each sample, the first of these that holds is its certificate:
+
+- **support**: x is the least-squares fit on its support S, the columns A_S are independent, ‖b - A x‖ is within the
+  noise (or within rounding), and a support of this size would not come so near to other measurements by chance
+  (:func:`~szilard.solve.support.chance`);
+- **lasso**: x is the minimum of ½‖b - A x‖² + λ‖x‖₁ within a duality gap;
+- **none**: neither; there is a warning.
+
+What a support certificate can say with noise: if S holds all entries of the truth, x is off by at most the noise over
+the smallest singular value of A_S; it cannot say that S does, because entries below the noise leave no trace.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from szilard.errors import SzilardError, SzilardWarning
+from szilard.solve.answer import LASSO, NONE, SUPPORT, Answer, Notes
+from szilard.solve.checks import float_tensor, measurements
+from szilard.solve.continuation import ContinuationFISTA
+from szilard.solve.duality import relative_gap
+from szilard.solve.learned import Learned
+from szilard.solve.solver import Solver
+from szilard.solve.state import State
+from szilard.solve.support import Supports, chance
+from szilard.solve.unscaled import Unscaled
+
+_TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-9}
+_GAP = 1e-4
+_SHARE = 1e-3  # of ‖Aᵀb‖_∞, for λ where no noise is known
+_STABLE = 2  # layers without a change of the support, before it is tried
+_CHANCE = -20.0  # logarithm of the chance that is allowed, 2e-9
+_TINY = 0.1  # entries that explain less than this share of the tolerance are dropped
+
+
+class Guard:
+    """Calls a solver, and certifies each answer or solves the sample again.
+
+    Args:
+        solver: any :class:`~szilard.solve.solver.Solver`.
+        noise: the largest ‖noise‖₂ of a sample, in the units of b; a number, or one for each sample ``[B]``. Gaussian
+            noise of deviation σ is below σ (√m + 2) in 99.7 % of samples. None: no noise but rounding.
+        penalty: λ for samples that fall back; a number, or one for each sample. None: σ √(2 log n) times a column's
+            norm, with σ = noise / √m; without noise a thousandth of ‖Aᵀb‖_∞.
+        tolerance: ‖b - A x‖ / ‖b‖ that counts as rounding; None: 1e-5 in float32, 1e-9 in float64.
+        gap: the largest relative duality gap of a minimum.
+        layers: the most layers of the solver; None: twice its own number, or that number if its layers were trained.
+        iterations: the most of FISTA with continuation, for samples that fall back.
+
+    Raises:
+        SzilardError: for numbers that are negative.
+    """
+
+    def __init__(
+        self,
+        solver: Solver,
+        noise: float | Tensor | None = None,
+        penalty: float | Tensor | None = None,
+        *,
+        tolerance: float | None = None,
+        gap: float = _GAP,
+        layers: int | None = None,
+        iterations: int = 3000,
+    ) -> None:
+        dtype = solver.operator.dtype
+        self.solver = solver
+        self.noise = None if noise is None else _positive(noise, "noise")
+        self.penalty = None if penalty is None else _positive(penalty, "penalty")
+        self.tolerance = _TOLERANCE[dtype] if tolerance is None else tolerance
+        self.gap = gap
+        own = solver.layers
+        self.layers = (own if isinstance(solver, Learned) else 2 * own) if layers is None else layers
+        self.iterations = iterations
+        self._supports = Supports(solver.operator)
+        wide = self._supports.operator  # in float64 if it is a matrix
+        self._given = wide if solver.scales is None else Unscaled(wide, solver.scales.to(wide.dtype))
+
+    @torch.no_grad()
+    def __call__(self, b: Any) -> Answer:
+        """Certified codes of measurements ``[B, m]``.
+
+        Raises:
+            SzilardError: if b does not fit A, or noise or penalty do not fit b.
+        """
+        operator = self.solver.operator
+        b = measurements(b, operator.shape, operator.dtype, operator.device)
+        work = Notes(b, operator.shape[1], self._bound(b))
+        left = self._solve(work, b)
+        fell = len(left)
+        if fell:
+            self._fall_back(work, b, left)
+        return self._answer(work, b, fell)
+
+    def _bound(self, b: Tensor) -> Tensor:
+        """The residual that is allowed, ``[B]``."""
+        rounding = self.tolerance * b.double().norm(dim=1)
+        return rounding if self.noise is None else torch.maximum(_each(self.noise, b, "noise"), rounding)
+
+    def _solve(self, work: Notes, b: Tensor) -> Tensor:
+        """Layers of the solver; accepts what it can, and returns the other samples."""
+        left = torch.arange(len(b), device=b.device)
+        state = self.solver.init(b)
+        support = state.x != 0
+        stable = torch.zeros(len(b), dtype=torch.long, device=b.device)
+        while len(left) and state.layer < self.layers and not self.solver.finished(state):
+            state = self.solver.step(state)
+            now = state.x != 0
+            stable = (stable + 1).where((now == support).all(1), 0)
+            support = now
+            work.layers[left] = state.layer
+            last = state.layer == self.layers or self.solver.finished(state)
+            ready = (
+                stable <= _STABLE if last else stable == _STABLE
+            )  # one that was longer stable has been tried
+            tried = ready.nonzero()[:, 0]
+            accepted = tried[self._accept(work, state.x[tried], b[left[tried]], left[tried])]
+            if len(accepted):
+                keep = torch.ones_like(left, dtype=torch.bool).index_fill_(0, accepted, False)
+                left, stable, support, state = left[keep], stable[keep], support[keep], state.rows(keep)
+        return left
+
+    def _accept(self, work: Notes, x: Tensor, b: Tensor, samples: Tensor) -> Tensor:
+        """Fits samples on the supports of x, in the solver's units; notes and marks those with a certificate."""
+        good = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        m, n = self.solver.operator.shape
+        bound, size = work.bound[samples], b.double().norm(dim=1)
+        share = torch.maximum(bound / size, bound.new_tensor(self.tolerance)).nan_to_num(0.0)
+        few = chance((x != 0).sum(1), m, n, share) < _CHANCE
+        some = (few | (size == 0)).nonzero()[:, 0]
+        if not len(some):
+            return good
+        fit = self._supports.fit(x[some], b[some])
+        z = fit.z
+        if self.noise is None:
+            least = _TINY * bound[some] / self._supports.column_norm
+            z = z.where(z.abs() > least[:, None], 0.0)
+        off = (b[some].double() - self._supports.product(z)).norm(dim=1)
+        fits = (fit.converged & fit.independent & (off <= bound[some])).nonzero()[:, 0]
+        accepted = some[fits]
+        good[accepted] = True
+        rows = samples[accepted]
+        scales = self.solver.scales
+        work.x[rows] = z[fits] if scales is None else z[fits] / scales.double()
+        work.steps[rows] = fit.steps[fits]
+        for row in rows.tolist():
+            work.certificate[row] = SUPPORT
+        return good
+
+    def _fall_back(self, work: Notes, b: Tensor, left: Tensor) -> None:
+        penalty = self._penalty(b)[left]
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", SzilardWarning
+            )  # all codes may be zero, and repeated columns were told
+            fista = ContinuationFISTA(self._given, penalty, self.iterations, self.gap)
+            state: State = fista(b[left])
+        gap = relative_gap(fista.operator, state.x, state.residual, state.b, penalty)
+        work.x[left] = state.x.double()
+        work.gap[left], work.penalty[left] = gap, penalty
+        for row in left[gap <= self.gap].tolist():
+            work.certificate[row] = LASSO
+        scales = self.solver.scales
+        self._accept(work, state.x if scales is None else state.x * scales, b[left], left)
+
+    def _penalty(self, b: Tensor) -> Tensor:
+        if self.penalty is not None:
+            return _each(self.penalty, b, "penalty")
+        largest = self._given.adjoint(b.to(self._given.dtype)).abs().amax(1).double()
+        if self.noise is None:
+            return _SHARE * largest
+        m, n = self.solver.operator.shape
+        norm = self._supports.column_norm
+        if self.solver.scales is not None:
+            norm *= float(self.solver.scales.double().square().mean().sqrt())
+        deviation = _each(self.noise, b, "noise") / m**0.5
+        return torch.maximum(deviation * norm * (2 * torch.tensor(n).log()).sqrt().item(), 1e-6 * largest)
+
+    def _answer(self, work: Notes, b: Tensor, fell: int) -> Answer:
+        x = work.x.to(b.dtype)
+        off = (b.double() - self._given.product(x.to(self._given.dtype)).double()).norm(dim=1)
+        size = b.double().norm(dim=1)
+        counts = {name: work.certificate.count(name) for name in (SUPPORT, LASSO, NONE)}
+        counts["fallback"] = fell
+        if counts[NONE]:
+            first = work.certificate.index(NONE)
+            warnings.warn(
+                f"{counts[NONE]} of {len(b)} samples have no certificate (the first is row {first}, with a duality "
+                f"gap of {float(work.gap[first]):.1e}); do not trust their codes, or give more iterations or a larger "
+                "penalty",
+                SzilardWarning,
+                stacklevel=4,
+            )
+        return Answer(
+            x,
+            (off / size).where((size > 0) | (off > 0), 0.0),
+            tuple(work.certificate),
+            work.penalty,
+            work.gap,
+            work.steps,
+            work.layers,
+            counts,
+        )
+
+
+def _positive(values: float | Tensor, name: str) -> Tensor:
+    tensor = (
+        float_tensor(values, name).double()
+        if not isinstance(values, int | float)
+        else torch.tensor(float(values))
+    )
+    if tensor.ndim > 1 or not bool(((tensor >= 0) & tensor.isfinite()).all()):
+        raise SzilardError(f"{name}={values}; give a number that is not negative, or one for each sample")
+    return tensor.double()
+
+
+def _each(values: Tensor, b: Tensor, name: str) -> Tensor:
+    if values.ndim and len(values) != len(b):
+        raise SzilardError(f"{name} has {len(values)} numbers and b {len(b)} rows; give one for each row")
+    return values.to(b.device).expand(len(b))
