@@ -1,6 +1,6 @@
 """Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md, docs/faults.md,
 docs/any_network.md, docs/any_training.md, docs/one_pass.md, docs/moments.md, docs/topology.md, docs/streams.md,
-docs/priors.md and docs/field_results.md from benchmarks/results/.
+docs/priors.md, docs/field_results.md and docs/sensing_results.md from benchmarks/results/.
 
     python benchmarks/render.py
 
@@ -29,6 +29,7 @@ from pages import (
     one_pass_blocks,
     priors_blocks,
     results,
+    sensing_blocks,
     streams_blocks,
     topology_blocks,
     zoo_blocks,
@@ -55,6 +56,7 @@ PAGES = (
             "streams.md",
             "priors.md",
             "field_results.md",
+            "sensing_results.md",
         )
     ),
 )
@@ -228,6 +230,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **streams_blocks.BLOCKS,
     **priors_blocks.BLOCKS,
     **field_blocks.BLOCKS,
+    **sensing_blocks.BLOCKS,
 }
 
 

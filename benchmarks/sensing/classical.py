@@ -13,7 +13,7 @@ from szilard.solve import FISTA
 from szilard.solve.state import State
 
 PENALTIES = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005)  # λ
-STOPS = (25, 50, 100, 200, 400)  # iterations; the last is taken as converged
+STOPS = (15, 25, 35, 50, 70, 100, 200, 400)  # iterations; the last is taken as converged
 NEAR = 0.05  # dB
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import time
 import warnings
 import zlib
@@ -64,7 +65,7 @@ def measured(
                 started = time.time()
                 network = unrolled.trained(way, cell, D, pictures, steps)
                 row["training_seconds"][name] = time.time() - started
-                solve[name] = lambda b, network=network: network(b)[0]
+                solve[name] = _patches(network)
                 progress(f"{cell}: {name} is trained, {time.time() - started:.0f} s")
         penalty = settings[FISTA_LEARNED].penalty
         started = time.time()
@@ -87,6 +88,10 @@ def measured(
 def _fista(A: Tensor, atoms: Tensor, settings: classical.Chosen) -> Solve:
     solver = FISTA(A, settings.penalty, settings.iterations)
     return lambda b: solver(b).x @ atoms.t()
+
+
+def _patches(network: unrolled.Unrolled) -> Solve:
+    return lambda b: network(b)[0]
 
 
 def _measurements(root: Path, cell: Cell, device: str) -> list[tuple[str, Photograph, Tensor, Tensor]]:
@@ -122,7 +127,7 @@ def _judge(root: Path, row: Row, cell: Cell, solve: dict[str, Solve], device: st
             found = joined((method(b) + means).cpu(), (picture.luma.shape[0], picture.luma.shape[1]))
             _note(row, name, source, picture, found)
     b = inputs[0][2]
-    times = classical.seconds([lambda method=method: method(b) for method in solve.values()], REPEATS)
+    times = classical.seconds([functools.partial(method, b) for method in solve.values()], REPEATS)
     for name, seconds in zip(solve, times, strict=True):
         row["methods"][name]["seconds"] = seconds
 

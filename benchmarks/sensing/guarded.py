@@ -59,7 +59,7 @@ def counted(found: Answer, A: Tensor, b: Tensor, cell: Cell, penalty: float) -> 
     wide, measured, x = A.double(), b.double(), found.x.double()
     kinds = found.certificate
     small = (measured - x @ wide.t()).norm(dim=1) <= 1.001 * bound(cell)
-    gap = lasso_gap(wide, measured, x, penalty)
+    gap = lasso_gap(wide, x, measured, penalty)
     wrong = 0
     for row, kind in enumerate(kinds):
         if kind == SUPPORT:

@@ -15,7 +15,7 @@ def psnr(found: Tensor, truth: Tensor) -> float:
 
 def ssim(found: Tensor, truth: Tensor) -> float:
     """Structural similarity of two pictures ``[height, width]``, with torchmetrics' Gaussian window of 11 pixels."""
-    pair = (picture.clamp(0, 1)[None, None] for picture in (found, truth))
-    value = structural_similarity_index_measure(*pair, data_range=1.0)
+    first, second = (picture.clamp(0, 1)[None, None] for picture in (found, truth))
+    value = structural_similarity_index_measure(first, second, data_range=1.0)
     assert isinstance(value, Tensor)
     return float(value)

@@ -18,12 +18,13 @@ from sensing.photographs import Photograph, centred, drawn
 from szilard.solve import ALISTA, LISTA, LISTACP
 from szilard.solve.learned import Learned
 
-LAYERS = 16
+LAYERS = 8
 BATCH = 256
 SPARSITY = 0.001  # of ‖x‖₁ in the loss
-GROWING = 0.4  # share of the steps in which depth grows
+GROWING = 0.3  # share of the steps in which depth grows
 RATES = ((0.6, 1.0), (0.85, 0.2), (1.0, 0.04))  # (until this share of the steps, of the learning rate)
-PENALTY = 0.05  # λ of the ISTA as which LISTA and LISTA-CPSS start
+PENALTY = 0.05  # λ of the ISTA as which LISTA starts
+THRESHOLD = 0.01  # of the others before training
 LARGEST_GRADIENT = 1.0
 
 
@@ -41,17 +42,26 @@ class Way:
 
 
 def _alista(A: Tensor, layers: int) -> Learned:
-    """ALISTA with steps m / n, as patches have dense codes, on which steps of 1 diverge before training."""
-    found = ALISTA(A, layers, threshold=0.01)
+    """ALISTA with steps m / n before training: patches have many small codes, on which steps of 1 diverge."""
+    found = ALISTA(A, layers, threshold=THRESHOLD)
     with torch.no_grad():
         for step in found.steps:
             step.fill_(A.shape[0] / A.shape[1])
     return found
 
 
+def _cpss(A: Tensor, layers: int) -> Learned:
+    """LISTA-CPSS which before training is that ALISTA."""
+    found = LISTACP(A, layers, initial="analytic", threshold=THRESHOLD)
+    with torch.no_grad():
+        for weight in found.weights:
+            weight.mul_(A.shape[0] / A.shape[1])
+    return found
+
+
 WAYS = {
-    "LISTA": Way(lambda A, layers: LISTA(A, PENALTY, layers), 3e-4),
-    "LISTA-CPSS": Way(lambda A, layers: LISTACP(A, layers, initial="ista", threshold=PENALTY), 1e-3),
+    "LISTA": Way(lambda A, layers: LISTA(A, PENALTY, layers), 1e-4),
+    "LISTA-CPSS": Way(_cpss, 5e-4),
     "ALISTA": Way(_alista, 2e-3),
 }
 OUTPUT_RATE = 5e-4  # of D'
@@ -96,7 +106,7 @@ def trained(
         found, codes = network(cell.measured(patches, random), depth)
         loss = ((found - patches).square().sum() + SPARSITY * codes.abs().sum()) / BATCH
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
         optimizer.step()
     return network.eval().requires_grad_(False)

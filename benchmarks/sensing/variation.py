@@ -7,6 +7,7 @@ and Osher 2009) with anisotropic total variation.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,7 @@ class Problem:
 
 def installed() -> bool:
     try:
-        import pylops  # noqa: F401
+        importlib.import_module("pylops")
     except ImportError:
         return False
     return True
@@ -51,7 +52,7 @@ def installed() -> bool:
 
 def _operator(problem: Problem) -> Any:
     """The measurements of all blocks, as a linear operator of pixels of the picture."""
-    import pylops
+    pylops = importlib.import_module("pylops")
 
     phi = problem.cell.matrix.double()
     rows = torch.cat((phi - phi.mean(1, keepdim=True), torch.full((1, PIXELS), PIXELS**-0.5).double()))
@@ -59,7 +60,7 @@ def _operator(problem: Problem) -> Any:
     height, width = problem.shape
     blocks, m = len(problem.b), len(matrix)
 
-    class Blocks(pylops.LinearOperator):  # type: ignore[misc]
+    class Blocks(pylops.LinearOperator):  # type: ignore[name-defined]
         def _matvec(self, x: np.ndarray) -> np.ndarray:
             picture = Photograph("", torch.from_numpy(x.reshape(height, width)))
             return (picture.patches.numpy() @ matrix.T).ravel()
@@ -73,7 +74,7 @@ def _operator(problem: Problem) -> Any:
 
 def reconstructed(problem: Problem, weight: float, outer: int = OUTER) -> Tensor:
     """The picture ``[height, width]``; starts with the blocks' means."""
-    import pylops
+    pylops = importlib.import_module("pylops")
 
     measured = torch.cat((problem.b, problem.means * PIXELS**0.5), 1).double().numpy().ravel()
     gradients = [
