@@ -158,7 +158,10 @@ def row(seed: int, ratio: int, noise: float, cpss: float, **more: float) -> dict
     """A row with a PSNR and seconds for each method."""
     psnr = {contest.FISTA_LEARNED: 29.0, sensing_figures.CPSS: cpss, contest.VARIATION: 28.0} | more
     methods = {
-        name: {"psnr": dict.fromkeys(("Kodak", "scikit-learn"), {"a": value, "b": value + 2}), "seconds": 2.0}
+        name: {
+            "psnr": {key: {"a": value, "b": value + 2} for key in ("Kodak", "scikit-learn")},
+            "seconds": 2.0,
+        }
         for name, value in psnr.items()
     }
     methods[sensing_figures.CPSS]["seconds"] = 0.5
