@@ -19,9 +19,9 @@ SHOWN = {
     FISTA_LEARNED: "FISTA,\nlearned dictionary",
     "ALISTA": "ALISTA",
     "LISTA-CPSS": "LISTA-CPSS",
-    GUARDED: "HyperLISTA,\nguarded",
+    GUARDED: "HyperLISTA\nwith its guard",
 }
-_WORST = 0.15  # error at the end of the colours, in units of white
+_WORST = 0.1  # error at the end of the colours, in units of white
 _ATOM = 16
 _ATOMS_IN_A_ROW = 20
 
@@ -36,17 +36,19 @@ def ladder(rows: list[dict[str, Any]], path: Path) -> None:
         2 * len(kept), len(columns) + 1, figsize=(1.45 * (len(columns) + 1), 3.05 * len(kept) + 0.7),
         squeeze=False, layout="constrained",
     )  # fmt: skip
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.03, wspace=0.01, hspace=0.0)  # type: ignore[union-attr]
     drawn = None
     for number, row in enumerate(kept):
         above, below = panels[2 * number], panels[2 * number + 1]
         original = unpacked(row["parts"]["original"])
-        above[0].imshow(original, cmap="gray", vmin=0, vmax=1)
+        above[0].imshow(original, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         above[0].set_ylabel(f"{row['ratio']} %", fontsize=10)
         for panel, errors, name in zip(above[1:], below[1:], columns, strict=True):
             found = unpacked(row["parts"][name])
             panel.imshow(found, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            drawn = errors.imshow(found - original, cmap="PuOr", vmin=-_WORST, vmax=_WORST)
+            drawn = errors.imshow(
+                found - original, cmap="PuOr", vmin=-_WORST, vmax=_WORST, interpolation="nearest"
+            )
             decibels = -10 * np.log10(np.mean((found - original) ** 2))
             errors.set_xlabel(f"{decibels:.1f} dB", fontsize=8, labelpad=2)
         below[0].set_visible(False)
