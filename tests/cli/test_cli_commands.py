@@ -17,6 +17,7 @@ from szilard.cli import app, command_files, commands
 COMMANDS = command_files.find()
 #: Options whose meaning differs between commands.
 OWN_MEANING = {
+    "density",
     "one_pass",
     "data",
     "network",
@@ -47,6 +48,7 @@ def test_all_commands_are_found():
         "encode",
         "inspect",
         "verify",
+        "solve",
         "stream",
     } <= set(COMMANDS)
     assert list(get_command(app).commands) == list(COMMANDS)

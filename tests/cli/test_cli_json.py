@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from cli_tools import TINY, szilard
@@ -141,6 +142,16 @@ def test_files(folder, fitted):
     compared = run("verify", folder / "w.szd", "--against", folder / "w.pt")
     check(compared, both)
     assert set(compared["differences"][0]) == {"name", "identical", "largest", "relative"}
+
+
+def test_sparse_codes(folder):
+    A, x = np.random.default_rng(0).normal(size=(4, 8)), np.eye(2, 8)
+    np.save(folder / "A.npy", A)
+    np.save(folder / "b.npy", x @ A.T)
+    given = ("--dictionary", folder / "A.npy", "--measurements", folder / "b.npy", "-o", folder / "x.npz")
+    found = run("solve", *given, "--algorithm", "continuation", "--penalty", "0.01")
+    check(found, documented("szilard solve"))
+    assert set(found["certificates"][0]) <= documented_words("szilard solve")
 
 
 def test_stores_of_fields(folder, monkeypatch):

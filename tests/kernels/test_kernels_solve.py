@@ -98,7 +98,7 @@ def check_numbers(batch, n, threshold, share, moving, threads, seed):
     bounds, passing = torch.full((batch,), threshold), torch.full((batch,), round(share * n))
     ours = shrunk(x, gradient, scale, *rest, bounds, passing, threads=threads)
     exact = [None if t is None else t.double() for t in (x, gradient, scale, *rest, bounds)]
-    theirs = portable.shrink(*exact, passing, True)
+    theirs = portable.shrink(*exact, passing, wants_passed=True)
     close(ours[0], theirs[0], exact[0].abs().max() if n else None)
     close(ours[2], theirs[2], theirs[0].abs().sum(1))
     assert torch.equal(ours[1], (ours[0] != 0).sum(1).float())
@@ -149,7 +149,7 @@ def test_nan_and_infinity(isa, passing):
     threshold = torch.tensor([0.5, 0.0, 0.25, math.inf, math.nan])
     chosen = None if passing is None else torch.full((5,), passing)
     given_arguments = (x, torch.zeros_like(x), torch.ones(5), None, None, threshold, chosen)
-    ours, theirs = shrunk(*given_arguments), portable.shrink(*given_arguments, True)
+    ours, theirs = shrunk(*given_arguments), portable.shrink(*given_arguments, wants_passed=True)
     for mine, its in zip(ours[:3], theirs[:3], strict=True):
         assert torch.equal(mine.nan_to_num(123.0), its.nan_to_num(123.0))
     if passing is not None:

@@ -51,7 +51,7 @@ def test_gradients_are_those_of_autograd(moving, selecting):
     """The operator's own backward pass against autograd through the definition in torch, also a second time."""
     arguments = step(moving, selecting)
     weights = torch.randn(4, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    theirs = differentiated(lambda *given: portable.shrink(*given, False), arguments, weights)
+    theirs = differentiated(lambda *given: portable.shrink(*given, wants_passed=False), arguments, weights)
     for mine, its in zip(differentiated(ops.shrink, arguments, weights), theirs, strict=True):
         assert torch.allclose(mine, its)
 
@@ -85,11 +85,13 @@ def test_single_precision(moving, selecting, kernels):
     exact = [
         t if t is None or t.dtype == torch.int64 else t.detach().double().requires_grad_() for t in arguments
     ]
-    for mine, its in zip(ops.shrink(*arguments), portable.shrink(*exact, False)[:3], strict=True):
+    for mine, its in zip(
+        ops.shrink(*arguments), portable.shrink(*exact, wants_passed=False)[:3], strict=True
+    ):
         assert mine.dtype == torch.float32
         assert torch.allclose(mine.double(), its, rtol=1e-5, atol=1e-5)
     weights = torch.randn(4, 150, generator=torch.Generator().manual_seed(1))
-    theirs = differentiated(lambda *given: portable.shrink(*given, False), exact, weights)
+    theirs = differentiated(lambda *given: portable.shrink(*given, wants_passed=False), exact, weights)
     for mine, its in zip(differentiated(ops.shrink, arguments, weights), theirs, strict=True):
         assert torch.allclose(mine.double(), its, rtol=1e-4, atol=1e-4)
 
@@ -169,12 +171,14 @@ def test_event_product(kernels):
 def test_choice_of_product(kernels, monkeypatch):
     called = []
     monkeypatch.setattr(shrinkage, "event_product", lambda x, rows: called.append(x.dtype) or x @ rows)
-    x, rows = torch.eye(3), torch.rand(3, 2)
+    x, rows = torch.eye(64), torch.rand(64, 32)
+    assert shrinkage.EVENT_FROM == 64 * 64 * 32
     few, many = shrinkage.EVENT_BELOW / 2, shrinkage.EVENT_BELOW
     for arguments in (
         (x, rows, few),
         (x, rows, many),
         (x.double(), rows.double(), few),
+        (x, rows[:, 1:].contiguous(), few),
         (x, rows.clone().requires_grad_(), few),
     ):
         assert torch.equal(shrinkage.product(*arguments), arguments[1])
@@ -210,7 +214,7 @@ def test_operators_seen_by_torch(kernels):
 @pytest.mark.skipif(not native.available(), reason="the C++ kernels are not built")
 def test_the_kernels_are_used(monkeypatch):
     monkeypatch.setenv("SZILARD_KERNELS", "cpp")
-    monkeypatch.setattr(compiled_codes, "shrink", lambda *given: ("cpp",) * 4)
+    monkeypatch.setattr(compiled_codes, "shrink", lambda *given, wants_passed: ("cpp",) * 4)
     x, one = torch.ones(2, 3), torch.ones(2)
     assert ops.shrink(x, x, one, None, None, one, None)[0] == "cpp"
     assert torch.is_tensor(ops.shrink(x.double(), x, one, None, None, one, None)[0])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from szilard.solve.convolution import Convolution
     from szilard.solve.denoiser import Denoiser
     from szilard.solve.duality import lasso_gap
+    from szilard.solve.estimators import Lasso, SparseCoder
     from szilard.solve.filter_learning import learn_filters
     from szilard.solve.fista import FISTA
     from szilard.solve.guard import Guard
@@ -51,6 +52,8 @@ __all__ = [
     "Functions",
     "Guard",
     "HyperLISTA",
+    "Lasso",
+    "SparseCoder",
     "State",
     "StepLISTA",
     "TiLISTA",
@@ -65,21 +68,23 @@ __all__ = [
 
 _FROM = {
     "ALISTA": "alista",
-    "FISTA": "fista",
-    "ISTA": "ista",
-    "LISTA": "lista",
-    "LISTACP": "lista_cp",
-    "NAALISTA": "na_alista",
-    "OMP": "omp",
     "Answer": "answer",
     "CodePrior": "samples",
     "ContinuationFISTA": "continuation",
     "ConvALISTA": "conv_alista",
     "Convolution": "convolution",
     "Denoiser": "denoiser",
+    "FISTA": "fista",
     "Functions": "operators",
     "Guard": "guard",
     "HyperLISTA": "hyperlista",
+    "ISTA": "ista",
+    "LISTA": "lista",
+    "LISTACP": "lista_cp",
+    "Lasso": "estimators",
+    "NAALISTA": "na_alista",
+    "OMP": "omp",
+    "SparseCoder": "estimators",
     "State": "state",
     "StepLISTA": "step_lista",
     "TiLISTA": "tilista",

@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from szilard.solve.learned import SELECTION, Learned, Selection, positive
+from szilard.solve.learned import Learned
 from szilard.solve.state import State
+from szilard.solve.unrolled import SELECTION, Selection, positive
 
 
 class ALISTA(Learned):

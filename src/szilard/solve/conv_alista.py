@@ -46,13 +46,13 @@ class ConvALISTA(ALISTA):
         size: int | tuple[int, ...],
         layers: int = 5,
         penalty: float = 0.1,
-        window: float = 3.0,
+        window: float = 1.0,
         damping: float = 1e-2,
         learned_filters: bool = False,
         border: str = "zero",
     ) -> None:
         dictionary = Convolution(filters, size, border, window).unit_columns()
-        super().__init__(dictionary, layers, None, 0.0, damping)
+        super().__init__(dictionary, layers, None, damping=damping)
         mean = float(self.weight.of_filters.mean())
         with torch.no_grad():
             for step, threshold in zip(self.steps, self.thresholds, strict=True):
@@ -64,11 +64,10 @@ class ConvALISTA(ALISTA):
             for bank in (self.operator.bank, self.weight.bank, self.synthesis):
                 bank.learn()
 
-    def layer_parameters(self, layer: int) -> list[nn.Parameter]:
-        shared = []
-        if layer == 0 and self.synthesis is not None:
-            shared = [bank.learn() for bank in (self.operator.bank, self.weight.bank, self.synthesis)]
-        return [*super().layer_parameters(layer), *shared]
+    def shared_parameters(self) -> list[nn.Parameter]:
+        if self.synthesis is None:
+            return []
+        return [bank.learn() for bank in (self.operator.bank, self.weight.bank, self.synthesis)]
 
     def images(self, state: State) -> Tensor:
         """What the codes stand for, ``[B, N]`` or ``[B, H, W]``; with channels ``[B, C, ...]``."""

@@ -54,7 +54,7 @@ class ConvolutionWeight(OperatorWeight):
         if not bank.circular:
             whole = (_padded(whole[0], height), _padded(whole[1], width))
         full, self.of_filters = frequency_weight(filters.double(), whole, damping)
-        self._dictionary, self._whole, self._damping = filters, whole, damping
+        self._dictionary, self._whole, self._damping, self._window = filters, whole, damping, window
         kernels, offset = (full, (0, 0)) if window is None else _cut(full, filters.double(), window)
         domain = whole if window is None else None
         self.bank = FilterBank(
@@ -69,7 +69,7 @@ class ConvolutionWeight(OperatorWeight):
         Args:
             bank: the dictionary at that size.
         """
-        if self.bank.domain == self._whole:
+        if self._window is None:
             raise SzilardError("the weight's filters are as large as the image; give window=3 to cut them")
         other = copy(self)
         other._modules, other._buffers = dict(self._modules), dict(self._buffers)

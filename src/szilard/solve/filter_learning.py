@@ -14,6 +14,7 @@ from szilard.solve.checks import float_tensor
 from szilard.solve.convolution import Convolution
 from szilard.solve.fista import FISTA
 
+_CANDIDATES = 4  # patches for each filter, of which the largest become the first filters
 _IDLE = 10  # batches after which a filter that no code uses is replaced
 
 
@@ -72,8 +73,9 @@ def learn_filters(
         raise SzilardError(f"filters of size {extent} do not fit crops of {(crop,) * axes}")
 
     generator = torch.Generator().manual_seed(seed)
-    first = random_crops(pictures, extent, count, generator)
-    first = first + 0.1 * first.std() * torch.randn(first.shape, generator=generator)
+    first = random_crops(pictures, extent, _CANDIDATES * count, generator)
+    first = first[first.flatten(1).norm(dim=1).argsort(descending=True, stable=True)[:count]]
+    first = first + 0.1 * (float(first.std()) or 1.0) * torch.randn(first.shape, generator=generator)
     first = first - first.flatten(1).mean(1).view(-1, *(1,) * axes)
     dictionary = Convolution(_unit(first), (crop,) * axes, "zero")
     kernels = dictionary.learn()

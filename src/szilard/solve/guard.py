@@ -8,6 +8,9 @@ For each sample, the first of these that holds is its certificate:
 - **lasso**: x is the minimum of ½‖b - A x‖² + λ‖x‖₁ within a duality gap;
 - **none**: neither; there is a warning.
 
+A solver of that minimum (:class:`~szilard.solve.ista.ISTA` and its kind) is asked for it, so that its answers have the
+certificate lasso or none.
+
 What a support certificate can say with noise: if S holds all entries of the truth, x is off by at most the noise over
 the smallest singular value of A_S; it cannot say that S does, because entries below the noise leave no trace.
 """
@@ -33,7 +36,7 @@ from szilard.solve.unscaled import Unscaled
 
 _TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-9}
 _GAP = 1e-4
-_SHARE = 1e-3  # of ‖Aᵀb‖_∞, for λ where no noise is known
+_SHARE = 3e-4  # of ‖Aᵀb‖_∞, for λ where no noise is known
 _STABLE = 2  # layers without a change of the support, before it is tried
 _CHANCE = -20.0  # logarithm of the chance that is allowed, 2e-9
 _TINY = 0.1  # entries that explain less than this share of the tolerance are dropped
@@ -44,14 +47,17 @@ class Guard:
 
     Args:
         solver: any :class:`~szilard.solve.solver.Solver`.
-        noise: the largest ‖noise‖₂ of a sample, in the units of b; a number, or one for each sample ``[B]``. Gaussian
-            noise of deviation σ is below σ (√m + 2) in 99.7 % of samples. None: no noise but rounding.
+        noise: standard deviation σ of the noise, in the units of b; a number, or one for each sample ``[B]``. A
+            residual of at most σ (√m + 2) is within the noise: Gaussian noise is, in 99.7 % of samples. None: ``snr``.
         penalty: λ for samples that fall back; a number, or one for each sample. None: σ √(2 log n) times a column's
-            norm, with σ = noise / √m; without noise a thousandth of ‖Aᵀb‖_∞.
+            norm; without noise 3e-4 ‖Aᵀb‖_∞.
+        snr: signal-to-noise ratio of each sample in dB, instead of ``noise``; None: no noise but rounding.
         tolerance: ‖b - A x‖ / ‖b‖ that counts as rounding; None: 1e-5 in float32, 1e-9 in float64.
         gap: the largest relative duality gap of a minimum.
         layers: the most layers of the solver; None: twice its own number, or that number if its layers were trained.
         iterations: the most of FISTA with continuation, for samples that fall back.
+        debias: whether minima of F are fitted on their support, for a support certificate. None: unless the solver
+            itself has a penalty, because then its minimum was asked for.
 
     Raises:
         SzilardError: for numbers that are negative.
@@ -63,13 +69,19 @@ class Guard:
         noise: float | Tensor | None = None,
         penalty: float | Tensor | None = None,
         *,
+        snr: float | None = None,
         tolerance: float | None = None,
         gap: float = _GAP,
         layers: int | None = None,
         iterations: int = 3000,
+        debias: bool | None = None,
     ) -> None:
+        if noise is not None and snr is not None:
+            raise SzilardError("noise and snr say the same; give one of them")
+        if snr is not None and not abs(snr) < float("inf"):
+            raise SzilardError(f"snr={snr}; give a ratio in dB, or None where there is no noise")
         dtype = solver.operator.dtype
-        self.solver = solver
+        self.solver, self.snr = solver, snr
         self.noise = None if noise is None else _positive(noise, "noise")
         self.penalty = None if penalty is None else _positive(penalty, "penalty")
         self.tolerance = _TOLERANCE[dtype] if tolerance is None else tolerance
@@ -77,6 +89,14 @@ class Guard:
         own = solver.layers
         self.layers = (own if isinstance(solver, Learned) else 2 * own) if layers is None else layers
         self.iterations = iterations
+        own_penalty = getattr(solver, "penalty", None)
+        self.debias = own_penalty is None if debias is None else debias
+        if own_penalty is not None and penalty is None and not self.debias:
+            if getattr(solver, "relative", False):
+                raise SzilardError(
+                    "the solver's penalty is relative; give the guard penalty=, or debias=True"
+                )
+            self.penalty = _positive(own_penalty, "penalty")
         self._supports = Supports(solver.operator)
         wide = self._supports.operator  # in float64 if it is a matrix
         self._given = wide if solver.scales is None else Unscaled(wide, solver.scales.to(wide.dtype))
@@ -91,7 +111,11 @@ class Guard:
         operator = self.solver.operator
         b = measurements(b, operator.shape, operator.dtype, operator.device)
         work = Notes(b, operator.shape[1], self._bound(b))
-        left = self._solve(work, b)
+        left = (
+            self._solve(work, b)
+            if self.debias or not hasattr(self.solver, "penalty")
+            else self._minimise(work, b)
+        )
         fell = len(left)
         if fell:
             self._fall_back(work, b, left)
@@ -100,7 +124,17 @@ class Guard:
     def _bound(self, b: Tensor) -> Tensor:
         """The residual that is allowed, ``[B]``."""
         rounding = self.tolerance * b.double().norm(dim=1)
-        return rounding if self.noise is None else torch.maximum(_each(self.noise, b, "noise"), rounding)
+        deviation = self._deviation(b)
+        return rounding if deviation is None else torch.maximum(deviation * (b.shape[1] ** 0.5 + 2), rounding)
+
+    def _deviation(self, b: Tensor) -> Tensor | None:
+        """Standard deviation of the noise of each sample ``[B]``."""
+        if self.noise is not None:
+            return _each(self.noise, b, "noise")
+        if self.snr is None:
+            return None
+        ratio = 10 ** (-self.snr / 20)  # of noise to signal; b has both
+        return b.double().square().mean(1).sqrt() * ratio / (1 + ratio * ratio) ** 0.5
 
     def _solve(self, work: Notes, b: Tensor) -> Tensor:
         """Layers of the solver; accepts what it can, and returns the other samples."""
@@ -125,6 +159,17 @@ class Guard:
                 left, stable, support, state = left[keep], stable[keep], support[keep], state.rows(keep)
         return left
 
+    def _minimise(self, work: Notes, b: Tensor) -> Tensor:
+        """The solver's own minimum where its gap is small enough; returns the other samples."""
+        state = self.solver(b, self.layers)
+        penalty = self._penalty(b)
+        gap = relative_gap(self.solver.operator, state.x, state.residual, state.b, penalty)
+        work.x[:], work.gap[:], work.penalty[:], work.layers[:] = state.x.double(), gap, penalty, state.layer
+        good = gap <= self.gap
+        for row in good.nonzero()[:, 0].tolist():
+            work.certificate[row] = LASSO
+        return (~good).nonzero()[:, 0]
+
     def _accept(self, work: Notes, x: Tensor, b: Tensor, samples: Tensor) -> Tensor:
         """Fits samples on the supports of x, in the solver's units; notes and marks those with a certificate."""
         good = torch.zeros(len(x), dtype=torch.bool, device=x.device)
@@ -137,7 +182,7 @@ class Guard:
             return good
         fit = self._supports.fit(x[some], b[some])
         z = fit.z
-        if self.noise is None:
+        if self.noise is None and self.snr is None:
             least = _TINY * bound[some] / self._supports.column_norm
             z = z.where(z.abs() > least[:, None], 0.0)
         off = (b[some].double() - self._supports.product(z)).norm(dim=1)
@@ -165,20 +210,21 @@ class Guard:
         work.gap[left], work.penalty[left] = gap, penalty
         for row in left[gap <= self.gap].tolist():
             work.certificate[row] = LASSO
-        scales = self.solver.scales
-        self._accept(work, state.x if scales is None else state.x * scales, b[left], left)
+        if self.debias:
+            scales = self.solver.scales
+            self._accept(work, state.x if scales is None else state.x * scales, b[left], left)
 
     def _penalty(self, b: Tensor) -> Tensor:
         if self.penalty is not None:
             return _each(self.penalty, b, "penalty")
         largest = self._given.adjoint(b.to(self._given.dtype)).abs().amax(1).double()
-        if self.noise is None:
+        deviation = self._deviation(b)
+        if deviation is None:
             return _SHARE * largest
-        m, n = self.solver.operator.shape
+        n = self.solver.operator.shape[1]
         norm = self._supports.column_norm
         if self.solver.scales is not None:
             norm *= float(self.solver.scales.double().square().mean().sqrt())
-        deviation = _each(self.noise, b, "noise") / m**0.5
         return torch.maximum(deviation * norm * (2 * torch.tensor(n).log()).sqrt().item(), 1e-6 * largest)
 
     def _answer(self, work: Notes, b: Tensor, fell: int) -> Answer:
@@ -209,14 +255,12 @@ class Guard:
 
 
 def _positive(values: float | Tensor, name: str) -> Tensor:
-    tensor = (
-        float_tensor(values, name).double()
-        if not isinstance(values, int | float)
-        else torch.tensor(float(values))
-    )
+    if isinstance(values, int | float):
+        values = torch.tensor(values, dtype=torch.float64)
+    tensor = float_tensor(values, name).double()
     if tensor.ndim > 1 or not bool(((tensor >= 0) & tensor.isfinite()).all()):
         raise SzilardError(f"{name}={values}; give a number that is not negative, or one for each sample")
-    return tensor.double()
+    return tensor
 
 
 def _each(values: Tensor, b: Tensor, name: str) -> Tensor:

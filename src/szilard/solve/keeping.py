@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import warnings
 from collections.abc import Iterable
@@ -118,8 +119,7 @@ def _follows_from_matrix(name: str) -> bool:
 
 def _own() -> list[type[Solver]]:
     """The algorithms of this package."""
-    from szilard import solve
-
+    solve = importlib.import_module("szilard.solve")
     found = (getattr(solve, name) for name in solve.__all__)
     return [one for one in found if isinstance(one, type) and issubclass(one, Solver)]
 
@@ -130,6 +130,10 @@ def _options(solver: Solver) -> dict[str, Any]:
     Raises:
         SzilardError: if there is none, or it is not made of numbers and strings.
     """
+    if "A" not in inspect.signature(type(solver).__init__).parameters:
+        raise SzilardError(
+            f"{solver.name} is not made of a matrix; keep its state_dict by szilard.file.from_state_dict"
+        )
     found = {}
     for name in inspect.signature(type(solver).__init__).parameters:
         if name in ("self", "A", "layers"):
@@ -191,7 +195,8 @@ def _built(shown: str, kind: type[Solver], kept: Kept, operator: Operator) -> So
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SzilardWarning)  # it was told when the solver was made
             solver = kind(operator, layers=kept.layers, **options)
-            solver.to(getattr(torch, kept.dtype))
+            if solver.operator.dtype != getattr(torch, kept.dtype):
+                solver.to(getattr(torch, kept.dtype))
     except SzilardError:
         raise
     except (

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from szilard.solve.learned import Learned, Selection, positive
+from szilard.solve.learned import Learned
 from szilard.solve.state import State
+from szilard.solve.unrolled import Selection, positive
 
 
 class LISTA(Learned):
@@ -26,6 +27,7 @@ class LISTA(Learned):
     name = "lista"
     summary = "ISTA with learned matrices"
     needs_matrix = True
+    learning_rate = 0.5
 
     def __init__(
         self, A: Any, penalty: float = 0.1, layers: int = 16, selection: Selection | None = None

@@ -7,8 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from szilard.errors import SzilardError
-from szilard.solve.learned import SELECTION, Learned, Selection, positive
+from szilard.solve.learned import Learned
 from szilard.solve.state import State
+from szilard.solve.unrolled import SELECTION, Selection, positive
 from szilard.solve.weight import analytic_weight
 
 INITIAL = ("analytic", "ista")

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from szilard.solve.learned import SELECTION, Learned, Selection, positive
+from szilard.solve.learned import Learned
 from szilard.solve.state import State
+from szilard.solve.unrolled import SELECTION, Selection, positive
 
 HIDDEN = 128
+LEAST_SPREAD = 0.01  # of samples whose measurements are all of one size
 
 
 class Memory(NamedTuple):
@@ -25,6 +27,9 @@ class Memory(NamedTuple):
 class NAALISTA(Learned):
     """x ← SS_{θ, p_k}(x - γ Wᵀ (A x - b)), with γ and θ of each sample and layer from an LSTM.
 
+    θ is its output times the mean |Wᵀ (A x - b)| of the sample, which falls with the error by orders of magnitude;
+    published code has the output itself.
+
     The LSTM reads the logarithms of ‖A x - b‖₁ and ‖Wᵀ (A x - b)‖₁, standardised by their mean and deviation before
     the first layer. Those are stored when training starts; published code takes them from the first batch that it sees,
     which may be one of a test.
@@ -34,7 +39,7 @@ class NAALISTA(Learned):
             inside.
         layers: K.
         selection: as of :class:`~szilard.solve.learned.Learned`.
-        threshold: about θ before training, where γ is about 1.
+        threshold: about θ before training, in units of the mean |Wᵀ (A x - b)|; γ is about 1.
         damping: for matrices of a rank below m (:func:`~szilard.solve.weight.analytic_weight`).
         seed: of the network's weights before training.
     """
@@ -42,7 +47,7 @@ class NAALISTA(Learned):
     name = "na_alista"
     summary = "an LSTM chooses the step and the threshold of each sample; the analytic weight"
     unit_columns = True
-    learning_rate = 0.2
+    learning_rate = 0.5
     centre: Tensor
     spread: Tensor
 
@@ -51,7 +56,7 @@ class NAALISTA(Learned):
         A: Any,
         layers: int = 16,
         selection: Selection | None = SELECTION,
-        threshold: float = 0.1,
+        threshold: float = 2.0,
         damping: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -83,15 +88,19 @@ class NAALISTA(Learned):
         return Memory(zero, zero)
 
     def prepare_training(self, b: Tensor) -> None:
-        norms = _norms(-b, self.weight.transposed(-b))
+        b = b[(b != 0).any(1)]
+        if not len(b):
+            return
+        norms = _norms(b, self.weight.transposed(b))
         self.centre.copy_(norms.mean(0))
-        self.spread.copy_(norms.std(0, unbiased=False).clamp_min(1e-3))
+        self.spread.copy_(norms.std(0, unbiased=False).clamp_min(LEAST_SPREAD))
 
     def apply_layer(self, state: State, layer: int) -> State:
         gradient = self.weight.transposed(state.residual)
         norms = (_norms(state.residual, gradient) - self.centre) / self.spread
         hidden, cell = self.cell(norms, tuple(state.memory))
-        scale, threshold = F.softplus(self.out(hidden)).unbind(1)
+        scale, share = F.softplus(self.out(hidden)).unbind(1)
+        threshold = share * gradient.abs().mean(1)
         return self.shrunk(state, state.x, gradient, scale, threshold, Memory(hidden, cell))
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from szilard.solve.learned import Learned
 from szilard.solve.state import State
 from szilard.solve.training_data import Batch, Loss
+from szilard.solve.unrolled import Unrolled
 
 #: Factors that are tried, round by round, on each number in turn.
 ROUNDS = (
@@ -22,7 +22,7 @@ ROUNDS = (
 
 
 @torch.no_grad()
-def search(solver: Learned, layer: int, state: State, batch: Batch, loss: Loss) -> State:
+def search(solver: Unrolled, layer: int, state: State, batch: Batch, loss: Loss) -> State:
     """Set the numbers of a layer to the best that were tried, starting at those of the layer before.
 
     Args:
@@ -51,7 +51,7 @@ def search(solver: Learned, layer: int, state: State, batch: Batch, loss: Loss) 
     return solver.apply_layer(state, layer)
 
 
-def copy_layer(solver: Learned, layer: int) -> None:
+def copy_layer(solver: Unrolled, layer: int) -> None:
     """Start a layer's parameters at those of the layer before, where they have the same shape."""
     if not layer:
         return

@@ -7,8 +7,9 @@ from typing import Any
 from torch import nn
 
 from szilard.solve.differentiable import differentiable
-from szilard.solve.learned import Learned, Selection, positive
+from szilard.solve.learned import Learned
 from szilard.solve.state import State
+from szilard.solve.unrolled import Selection, positive
 
 
 class StepLISTA(Learned):

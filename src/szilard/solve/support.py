@@ -22,6 +22,7 @@ _CONVERGED = {torch.float32: 1e-6, torch.float64: 1e-11}  # ‖A_Sᵀ(b - A z)�
 _BY_MATRIX = 1e-3  # least singular value of independent columns, as a share of a column's norm
 _BY_PRODUCTS = 0.1  # the same, as a share of the largest singular value
 _INVERSE_STEPS = 6  # of the iteration for the smallest singular value, with a matrix
+_SPANNED = 1e-9  # what is left of a direction after others are taken out of it, once they span it
 _LANCZOS = 40  # steps for it by products, at most
 _MOST_NUMBERS = 1 << 24  # in the columns that are gathered at a time
 
@@ -119,24 +120,25 @@ class Supports:
 
     def _ritz(self, support: Tensor) -> Tensor:
         """Smallest and largest eigenvalue of A_SᵀA_S, ``[B, 2]``, by Lanczos steps: the smallest is never too small."""
-        sizes = support.sum(1)
-        steps = min(_LANCZOS, int(sizes[sizes > 0].min())) if bool((sizes > 0).any()) else 0
         generator = torch.Generator().manual_seed(1)
         v = torch.randn(support.shape, generator=generator, dtype=torch.float64).to(support.device) * support
         basis = images = support.new_zeros(len(support), 0, support.shape[1])
-        for _ in range(steps):
+        for _ in range(min(_LANCZOS, int(support.sum(1).max()) if len(support) else 0)):
             for _ in range(2):
                 v = v - ((basis @ v[:, :, None]).transpose(1, 2) @ basis)[:, 0]
-            v = v / v.norm(dim=1, keepdim=True).clamp_min(1e-300)
+            size = v.norm(dim=1, keepdim=True)
+            v = (v / size).where(size > _SPANNED * self.column_norm, 0.0)  # nothing is left: add no direction
             basis = torch.cat([basis, v[:, None]], 1)
             v = support * self.adjoint(self.product(v))
             images = torch.cat([images, v[:, None]], 1)
         projected = basis @ images.transpose(1, 2)
-        ends = support.new_tensor([[1.0, 0.0]]).expand(len(support), 2)
-        if steps:
-            values = torch.linalg.eigvalsh((projected + projected.transpose(1, 2)) / 2)
-            ends = torch.where((sizes > 0)[:, None], values[:, [0, -1]], ends)
-        return ends
+        if not projected.shape[1]:
+            return support.new_tensor([[1.0, 0.0]]).expand(len(support), 2)
+        # Directions that were not added stand for the first one, so that they are not the smallest value.
+        missing = (basis.square().sum(2) == 0).double()
+        first = projected[:, :1, 0].where(projected[:, :1, 0] > 0, 1.0)
+        projected = (projected + projected.transpose(1, 2)) / 2 + torch.diag_embed(missing * first)
+        return torch.linalg.eigvalsh(projected)[:, [0, -1]]
 
 
 def _conjugate(

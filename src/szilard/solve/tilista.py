@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import nn
 
-from szilard.solve.learned import SELECTION, Learned, Selection, positive
+from szilard.solve.learned import Learned
 from szilard.solve.lista_cp import first_weight
 from szilard.solve.state import State
+from szilard.solve.unrolled import SELECTION, Selection, positive
 
 
 class TiLISTA(Learned):
@@ -16,7 +17,11 @@ class TiLISTA(Learned):
 
     Args:
         A: matrix ``[m, n]``; its columns are scaled to unit norm inside.
-        layers, selection, initial, threshold, damping: as of :class:`~szilard.solve.lista_cp.LISTACP`.
+        layers: K.
+        selection: as of :class:`~szilard.solve.learned.Learned`.
+        initial: V before training, as of :class:`~szilard.solve.lista_cp.LISTACP`.
+        threshold: likewise.
+        damping: likewise.
     """
 
     name = "tilista"

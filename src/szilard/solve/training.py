@@ -8,39 +8,20 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.solve.fista import FISTA
-from szilard.solve.learned import Learned
-from szilard.solve.scalar_search import search
-from szilard.solve.state import State
 from szilard.solve.training_data import Batch, Data, Loss
+from szilard.solve.training_run import Progress, Run
+from szilard.solve.unrolled import Unrolled, positive
 
 SCHEDULES = ("joint", "layerwise")
-STAGES = (1.0, 0.2, 0.02)  # of the learning rate
-SHARES = (0.5, 0.3, 0.2)  # of the steps
-OLDER = 0.3  # learning rate of a layer relative to that of the layer after it, layer by layer
-TENSORS = 0.1  # learning rate of a tensor relative to that of a number, both in units of their size
-CHECKS = 12  # validations of a stage
-PATIENCE = 5  # validations without a gain that end a stage
-LARGEST_GRADIENT = 1.0  # norm over all parameters, in units of their size
 FISTA_PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003)  # of the λ above which x is 0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a training is, for a progress callback."""
-
-    layer: int  # how many layers are trained
-    stage: int  # 0: search; 1, 2, 3: gradients
-    step: int  # of all so far
-    loss: float  # of the validation set
 
 
 @dataclass(frozen=True)
@@ -65,12 +46,12 @@ class Report:
 
     @property
     def decibels(self) -> float:
-        """The validation loss in dB, for codes that were known."""
+        """The validation loss in dB; it has a meaning if codes were known."""
         return 10 / math.log(10) * self.loss
 
 
 def train(
-    solver: Learned,
+    solver: Unrolled,
     data: Any,
     *,
     seed: int = 0,
@@ -106,7 +87,7 @@ def train(
     Raises:
         SzilardError: for bad options or data, or if parameters do not stay finite.
     """
-    if not isinstance(solver, Learned):
+    if not isinstance(solver, Unrolled):
         raise SzilardError(f"{getattr(solver, 'name', type(solver).__name__)} has nothing to train; call it")
     schedule = _checked(solver, schedule, steps, batch, validation)
     found = Data(solver, data, validation, seed)
@@ -115,10 +96,11 @@ def train(
             "penalty is for measurements without codes, which need it as the λ of ½‖b - A x‖² + λ‖x‖₁; "
             "give either codes or penalty"
         )
-    loss = Loss(solver, logarithm, penalty)
+    judge = Loss(solver, True, penalty)
+    rate = positive(solver.learning_rate if learning_rate is None else learning_rate, "learning_rate")
     before = solver.training
     flags = [parameter.requires_grad for parameter in solver.parameters()]
-    run = _Run(solver, found, loss, batch, learning_rate or solver.learning_rate, progress)
+    run = Run(solver, found, Loss(solver, logarithm, penalty), judge, batch, rate, progress)
     kept = run.values()
     try:
         solver.train()
@@ -133,7 +115,7 @@ def train(
         for parameter, flag in zip(solver.parameters(), flags, strict=True):
             parameter.requires_grad_(flag)
             parameter.grad = None
-    control = _fista(solver, found.apart, loss)
+    control = _fista(solver, found.apart, judge)
     report = Report(reached, control, run.step, seed, schedule, found.words)
     solver.training_report = asdict(report)
     if control < reached:
@@ -146,7 +128,7 @@ def train(
     return report
 
 
-def _checked(solver: Learned, schedule: str | None, steps: int, batch: int, validation: int) -> str:
+def _checked(solver: Unrolled, schedule: str | None, steps: int, batch: int, validation: int) -> str:
     schedule = solver.schedule if schedule is None else schedule
     if schedule not in SCHEDULES:
         raise SzilardError(f"schedule={schedule!r}; give one of {', '.join(SCHEDULES)}")
@@ -158,168 +140,14 @@ def _checked(solver: Learned, schedule: str | None, steps: int, batch: int, vali
     return schedule
 
 
-class _Run:
-    """One training."""
-
-    def __init__(
-        self,
-        solver: Learned,
-        data: Data,
-        loss: Loss,
-        batch: int,
-        rate: float,
-        progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self.solver, self.data, self.loss, self.batch, self.rate = solver, data, loss, batch, rate
-        self.progress = progress or (lambda _: None)
-        self.step = 0
-
-    # -- schedules ----------------------------------------------------------------------------------------
-
-    def joint(self, steps: int) -> None:
-        """The search for each layer in turn, then all layers at once."""
-        batch = self.data.draw(4 * self.batch)
-        state = self.solver.init(batch.b)
-        for layer in range(self.solver.layers):
-            state = search(self.solver, layer, state, batch, self.loss)
-        layers = self.solver.layers
-        self.progress(Progress(layers, 0, 0, self.validate()))
-        everything = [(one, 1.0) for one in self._parameters(range(layers))]
-        for stage, share in enumerate(SHARES):
-            self._stage(everything, layers, 0, stage, round(steps * share))
-
-    def layerwise(self, steps: int) -> None:
-        """The search for a layer, the layer alone, then all layers so far; layer by layer."""
-        layers = self.solver.layers
-        for layer in range(layers):
-            batch = self.data.draw(4 * self.batch)
-            search(self.solver, layer, self._before(batch, layer), batch, self.loss)
-            self.progress(Progress(layer + 1, 0, self.step, self.validate(layer + 1)))
-            budget = steps * (layer + 1) // layers - steps * layer // layers
-            shared = [(one, 1.0) for one in self.solver.shared_parameters()]
-            new = [(one, 1.0) for one in self.solver.layer_parameters(layer)]
-            so_far = shared + [
-                (one, OLDER ** (layer - older))
-                for older in range(layer + 1)
-                for one in self.solver.layer_parameters(older)
-            ]
-            for stage, share in enumerate(SHARES):
-                rates = (new if layer and new else so_far) if stage == 0 else so_far
-                fixed = layer if stage == 0 and layer and new else 0
-                self._stage(rates, layer + 1, fixed, stage, round(budget * share))
-
-    # -- steps --------------------------------------------------------------------------------------------
-
-    def _stage(
-        self, rates: list[tuple[nn.Parameter, float]], layers: int, fixed: int, stage: int, steps: int
-    ) -> None:
-        """Adam on the loss after ``layers`` layers, of which the first ``fixed`` need no gradient."""
-        if not steps:
-            return
-        for parameter in self.solver.parameters():
-            parameter.requires_grad_(False)
-        for parameter, _ in rates:
-            parameter.requires_grad_(True)
-        sizes = [float(one.detach().square().mean().sqrt()) or 1.0 for one, _ in rates]
-        optimizer = torch.optim.Adam(
-            [
-                {
-                    "params": [one],
-                    "lr": self.rate * STAGES[stage] * scale * size * (TENSORS if one.ndim else 1.0),
-                }
-                for (one, scale), size in zip(rates, sizes, strict=True)
-            ]
-        )
-        best, kept, waited = self.validate(layers), self.values(), 0
-        every = max(1, steps // CHECKS)
-        for number in range(1, steps + 1):
-            batch = self.data.draw(self.batch)
-            value = self.loss(self._after(batch, layers, fixed), batch)
-            optimizer.zero_grad()
-            value.backward()
-            self._clip(rates, sizes)
-            optimizer.step()
-            self.step += 1
-            if number % every and number != steps:
-                continue
-            found = self.validate(layers)
-            self.progress(Progress(layers, stage + 1, self.step, found))
-            if found < best:
-                best, kept, waited = found, self.values(), 0
-            else:
-                waited += 1
-                if waited >= PATIENCE:
-                    break
-        self.restore(kept)
-
-    @staticmethod
-    def _clip(rates: list[tuple[nn.Parameter, float]], sizes: list[float]) -> None:
-        """Limit the gradient's norm, each parameter in units of its size; drop one that is not finite."""
-        gradients = [
-            (one.grad, size) for (one, _), size in zip(rates, sizes, strict=True) if one.grad is not None
-        ]
-        norm = math.sqrt(sum(float(gradient.square().sum()) * size**2 for gradient, size in gradients))
-        factor = min(1.0, LARGEST_GRADIENT / norm) if 0 < norm < math.inf else 0.0
-        for gradient, _ in gradients:
-            if factor == 0:
-                gradient.zero_()
-            elif factor < 1:
-                gradient.mul_(factor)
-
-    def _before(self, batch: Batch, layers: int) -> State:
-        with torch.no_grad():
-            state = self.solver.init(batch.b)
-            for _ in range(layers):
-                state = self.solver.step(state)
-        return state
-
-    def _after(self, batch: Batch, layers: int, fixed: int) -> State:
-        state = self._before(batch, fixed)
-        for _ in range(layers - fixed):
-            state = self.solver.step(state)
-        return state
-
-    def validate(self, layers: int | None = None) -> float:
-        """The loss on the validation set after some layers.
-
-        Raises:
-            SzilardError: if it is not finite.
-        """
-        layers = self.solver.layers if layers is None else layers
-        found = float(self.loss(self._before(self.data.apart, layers), self.data.apart))
-        if not math.isfinite(found):
-            raise SzilardError(
-                f"the training of {self.solver.name} diverged after {self.step} steps, and its parameters are as "
-                f"before; train with a smaller learning_rate than {self.rate:g}"
-            )
-        return found
-
-    # -- parameters ---------------------------------------------------------------------------------------
-
-    def _parameters(self, layers: range) -> Iterator[nn.Parameter]:
-        yield from self.solver.shared_parameters()
-        for layer in layers:
-            yield from self.solver.layer_parameters(layer)
-
-    def values(self) -> list[torch.Tensor]:
-        """Copies of all parameters."""
-        return [one.detach().clone() for one in self.solver.parameters()]
-
-    def restore(self, values: list[torch.Tensor]) -> None:
-        """Undo changes since :meth:`values`."""
-        with torch.no_grad():
-            for one, value in zip(self.solver.parameters(), values, strict=True):
-                one.copy_(value)
-
-
-def _fista(solver: Learned, apart: Batch, loss: Loss) -> float:
+@torch.no_grad()
+def _fista(solver: Unrolled, apart: Batch, judge: Loss) -> float:
     """The loss of FISTA on the validation set, with as many iterations."""
-    with torch.no_grad():
-        state = solver.init(apart.b)
-        most = float(solver.operator.adjoint(-state.residual).abs().amax(1).mean())
-        penalties = [most * share for share in FISTA_PENALTIES] if loss.penalty is None else [loss.penalty]
-        found = []
-        for penalty in penalties:
-            control = FISTA(solver.operator, penalty, solver.layers)
-            found.append(float(loss(control(apart.b), apart)))
+    given = solver.given[0]
+    most = float(given.adjoint(apart.b.to(given.device, given.dtype)).abs().amax(1).mean())
+    penalties = [most * share for share in FISTA_PENALTIES] if judge.penalty is None else [judge.penalty]
+    found = []
+    for penalty in penalties:
+        state = FISTA(given, penalty, solver.layers)(apart.b)
+        found.append(float(judge.of(state.x.to(apart.b), state.residual.to(apart.b), apart)))
     return min(found)

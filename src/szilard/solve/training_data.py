@@ -118,10 +118,13 @@ class Loss:
         self.solver, self.logarithm, self.penalty = solver, logarithm, penalty
 
     def __call__(self, state: State, batch: Batch) -> Tensor:
-        codes = self.solver.codes(state)
+        return self.of(self.solver.codes(state), state.residual, batch)
+
+    def of(self, codes: Tensor, residual: Tensor, batch: Batch) -> Tensor:
+        """The distance of codes ``[B, n]`` in the units of the given matrix, and of A x - b ``[B, m]``."""
         if batch.codes is None:
             assert self.penalty is not None
-            objective = 0.5 * state.residual.square().sum() + self.penalty * codes.abs().sum()
+            objective = 0.5 * residual.square().sum() + self.penalty * codes.abs().sum()
             return objective / (0.5 * batch.b.square().sum()).clamp_min(LEAST_RATIO)
         ratio = (codes - batch.codes).square().sum() / batch.codes.square().sum().clamp_min(LEAST_RATIO)
         return (ratio + LEAST_RATIO).log() if self.logarithm else ratio

@@ -18,6 +18,7 @@ def shrink(
     momentum: Tensor | None,
     threshold: Tensor,
     passing: Tensor | None,
+    *,
     wants_passed: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As :func:`szilard.sparse.portable.shrink`."""

@@ -172,6 +172,7 @@ def shrink(
     momentum: Tensor | None,
     threshold: Tensor,
     passing: Tensor | None,
+    *,
     wants_passed: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """:func:`szilard.sparse.ops.shrinkage.shrink`, and which entries passed, bool ``[B, n]`` (empty if not wanted or
@@ -182,10 +183,14 @@ def shrink(
     size, bound = v.abs(), threshold[:, None]
     result, passed = torch.sign(v) * (size - bound).clamp_min(0), x.new_empty(0, dtype=torch.bool)
     if passing is not None:
-        order = size.argsort(dim=1, descending=True, stable=True)  # NaN first
-        places = torch.arange(v.shape[1], device=v.device).expand_as(order)
-        rank = torch.empty_like(order).scatter_(1, order, places)
-        passes = (rank < passing[:, None]) & (size >= bound)
+        passes = (size >= bound) & (passing > 0)[:, None]
+        # Samples are sorted if more entries than may pass reach the threshold; a NaN takes a place.
+        many = ((~(size < bound)).sum(1) > passing) & (passing > 0)
+        if many.any():
+            order = size[many].argsort(dim=1, descending=True, stable=True)  # NaN first
+            places = torch.arange(v.shape[1], device=v.device).expand_as(order)
+            rank = torch.empty_like(order).scatter_(1, order, places)
+            passes[many] &= rank < passing[many, None]
         result, passed = torch.where(passes, v, result), passes if wants_passed else passed
     return result, (result != 0).sum(1).to(x.dtype), result.abs().sum(1), passed
 

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-_MODEL, _SEARCH, _ANSWER = "Model", "Solver", "Answer"
+_MODEL, _SEARCH = "Model", "Solver"
 
 Dictionary = Annotated[
     Path | None,
     typer.Option(
         "--dictionary",
         metavar="FILE",
-        help="The matrix A of b = A x, [measurements, codes], whose columns are the atoms: a .npy file, or a .npz file "
+        help="The matrix A of b = A x, (measurements, codes), whose columns are the atoms: a .npy file, or a .npz file "
         "with one array. Not needed with a --solver that was kept with its matrix.",
         rich_help_panel=_MODEL,
     ),
@@ -24,7 +24,7 @@ Measurements = Annotated[
     typer.Option(
         "--measurements",
         metavar="FILE",
-        help="b, one sample a row: [samples, measurements].",
+        help="The measurements b, one sample a row: (samples, measurements).",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -55,10 +55,10 @@ Algorithm = Annotated[
     ),
 ]
 Density = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--density",
-        help="Share of codes that are not zero, for tuning and training.",
+        help="Share of codes that are not zero, for tuning and training (0.1).",
         rich_help_panel=_SEARCH,
     ),
 ]
@@ -68,6 +68,15 @@ Snr = Annotated[
         "--snr",
         metavar="DB",
         help="Signal-to-noise ratio of the measurements in dB. Default: no noise.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Noise = Annotated[
+    float | None,
+    typer.Option(
+        "--noise",
+        metavar="SIGMA",
+        help="Standard deviation of the noise of a measurement, instead of --snr.",
         rich_help_panel=_MODEL,
     ),
 ]

@@ -5,7 +5,9 @@ An operator takes the values of the existing entries and the five arrays of thei
 ``torch.export`` and autograd see ordinary tensors. Each file declares a few operators, with their shapes, gradients and
 cost: :mod:`~szilard.sparse.ops.linear`, :mod:`~szilard.sparse.ops.convolution` and :mod:`~szilard.sparse.ops.noise`.
 The implementations are in :mod:`szilard.sparse.portable` (torch), :mod:`szilard.sparse.compiled` (C++) and
-:mod:`szilard.sparse.triton_kernels`; :mod:`szilard.kernels.dispatch` chooses one for the tensor.
+:mod:`szilard.sparse.triton_kernels`; :mod:`szilard.kernels.dispatch` chooses one for the tensor. The operators of
+:mod:`~szilard.sparse.ops.shrinkage` are of another kind: steps of solvers for sparse codes, where the activations are
+sparse and the matrix is not.
 
 Local reparametrisation (Kingma, Salimans and Welling 2015): with weights N(μ, σ²) independent, the output of a linear
 map of x is Gaussian, so outputs are drawn instead of weights:

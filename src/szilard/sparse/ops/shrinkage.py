@@ -13,7 +13,12 @@ from szilard.kernels import dispatch
 from szilard.kernels.operator import define, unobserved
 from szilard.sparse import compiled_codes, portable
 
-EVENT_BELOW = 0.2  # PLACEHOLDER
+# Below this share of entries that are not zero, and from this many multiply-adds of the dense product on, an event
+# product is faster. Measured on one core with AVX-512 for 256 codes (benchmarks/sparse_codes.py): times are equal at
+# shares of 0.45 for [n, m] = [500, 250] and [512, 64], and of 0.27 for [4096, 1024], which no cache of one core holds.
+# The kernels for AVX2 are even with the same dense product from 0.2 on.
+EVENT_BELOW = 0.2
+EVENT_FROM = 1 << 17
 
 
 def shrink(
@@ -84,10 +89,11 @@ def product(x: Tensor, rows: Tensor, active: float) -> Tensor:
         active: about which share of the entries of ``x`` is not zero.
 
     Returns:
-        ``[B, m]``. It is a dense product if ``active`` is at least :data:`EVENT_BELOW`, if a gradient is needed, or if
-        the C++ kernels do not take ``x``.
+        ``[B, m]``. It is a dense product if ``active`` is at least :data:`EVENT_BELOW`, if the product is small, if a
+        gradient is needed, or if the C++ kernels do not take ``x``.
     """
-    if active < EVENT_BELOW and not _need_gradient(x, rows) and dispatch.implementation(x) == "cpp":
+    worthwhile = active < EVENT_BELOW and x.numel() * rows.shape[1] >= EVENT_FROM
+    if worthwhile and not _need_gradient(x, rows) and dispatch.implementation(x) == "cpp":
         return event_product(x, rows)
     return x @ rows
 
@@ -100,10 +106,10 @@ def weighted_norm(gradient: Tensor, weights: Tensor) -> Tensor:
 # -- implementations, and their shapes for torch.compile and torch.export -------------------------------
 
 
-def _shrink(x: Tensor, *rest: Any, wants_passed: bool = True) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    if dispatch.implementation(x) == "cpp":
-        return compiled_codes.shrink(x, *rest, wants_passed)
-    result, counts, norms, passed = portable.shrink(x, *rest, wants_passed)
+def _shrink(*given: Any, wants_passed: bool = True) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if dispatch.implementation(given[0]) == "cpp":
+        return compiled_codes.shrink(*given, wants_passed=wants_passed)
+    result, counts, norms, passed = portable.shrink(*given, wants_passed=wants_passed)
     return result.contiguous(), counts, norms, passed.contiguous()
 
 
@@ -151,13 +157,13 @@ def _shrink_gradient(
         def backward(
             ctx: Any, grad: Tensor | None, _: None, grad_norms: Tensor | None, __: None
         ) -> tuple[Tensor | None, ...]:
-            if grad is None and grad_norms is None:
-                return (None,) * 7
             x, gradient, scale, previous, momentum, result, passed = ctx.saved_tensors
             wants, sign, active = ctx.needs_input_grad, result.detach().sign(), result.detach() != 0
             if grad_norms is not None:
                 along = grad_norms[:, None] * sign
                 grad = along if grad is None else grad + along
+            if grad is None:  # neither was used
+                return (None,) * 7
             if passed.numel():
                 active = active | passed
             grad_v = torch.where(active, grad, 0)

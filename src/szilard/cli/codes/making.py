@@ -1,0 +1,123 @@
+"""The solver that a command asks for: made, and tuned or trained; or read from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from szilard.errors import SzilardError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from szilard.solve.solver import Solver
+
+PENALISED = ("ista", "fista", "continuation")
+TUNED = ("hyperlista", "alista")
+DEFAULT = "hyperlista"
+KNOWN = (*TUNED, "omp", *PENALISED)
+_LAYERS = {"ista": 10_000, "fista": 3000, "continuation": 3000}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked for."""
+
+    algorithm: str | None
+    layers: int | None
+    density: float | None
+    snr: float | None
+    noise: float | None
+    penalty: float | None
+    seed: int
+
+    def check(self, *, kept: bool) -> None:
+        """Raise for options that contradict each other.
+
+        Raises:
+            SzilardError: they do.
+        """
+        name = DEFAULT if self.algorithm is None else self.algorithm
+        if name not in KNOWN:
+            raise SzilardError(f"--algorithm {name} is not known; take {', '.join(KNOWN)}")
+        if self.snr is not None and self.noise is not None:
+            raise SzilardError("--snr and --noise say the same; give one of them")
+        if kept and (self.algorithm is not None or self.density is not None or self.layers is not None):
+            raise SzilardError(
+                "--solver is a finished solver; leave out --algorithm, --layers and --density, or leave out --solver"
+            )
+        if not kept and name in PENALISED and self.penalty is None:
+            raise SzilardError(f"--algorithm {name} needs --penalty, the λ of ½‖b - A x‖² + λ‖x‖₁")
+        if not kept and name not in TUNED and self.density is not None:
+            raise SzilardError(f"--density is for tuning and training, and {name} has neither; leave it out")
+
+
+def solver(A: Any, wanted: Wanted) -> Solver:
+    """A solver for a matrix ``[m, n]``, not yet tuned or trained.
+
+    Args:
+        A: the matrix.
+        wanted: as :class:`Wanted`, checked.
+    """
+    from szilard import solve
+
+    name = DEFAULT if wanted.algorithm is None else wanted.algorithm
+    layers = {} if wanted.layers is None else {"layers": wanted.layers}
+    if name in PENALISED:
+        kind = {"ista": solve.ISTA, "fista": solve.FISTA, "continuation": solve.ContinuationFISTA}[name]
+        return kind(A, wanted.penalty, **{"layers": _LAYERS[name], **layers})
+    return {"omp": solve.OMP, "hyperlista": solve.HyperLISTA, "alista": solve.ALISTA}[name](A, **layers)
+
+
+def prepare(made: Solver, b: np.ndarray, wanted: Wanted, tell: Callable[[str], None]) -> None:
+    """Tune or train a solver in place, if it can be.
+
+    Args:
+        made: by :func:`solver`.
+        b: the measurements, whose size gives the ratio of signal to the noise that was asked for.
+        wanted: as :class:`Wanted`.
+        tell: called with what takes time.
+    """
+    from szilard.solve import ALISTA, CodePrior, HyperLISTA
+
+    density = 0.1 if wanted.density is None else wanted.density
+    prior = CodePrior(density, snr=_snr(b, wanted))
+    if isinstance(made, HyperLISTA):
+        tell(f"tuning three numbers for density {density:g}")
+        made.tune(density, prior.snr, seed=wanted.seed)
+    if isinstance(made, ALISTA):
+        tell(f"training {made.layers} layers for density {density:g}")
+        made.fit(prior, seed=wanted.seed)
+
+
+def _snr(b: np.ndarray, wanted: Wanted) -> float | None:
+    """Signal-to-noise ratio in dB, from the deviation of the noise if that was given."""
+    import numpy as np
+
+    if not wanted.noise:
+        return wanted.snr
+    signal = float(np.mean(np.square(b, dtype=np.float64))) - wanted.noise**2
+    if signal <= 0:
+        raise SzilardError(
+            f"--noise {wanted.noise:g} is larger than the measurements (root mean square "
+            f"{float(np.sqrt(signal + wanted.noise**2)):.3g}); give the deviation of the noise alone"
+        )
+    return 10 * float(np.log10(signal / wanted.noise**2))
+
+
+def kept(path: Path, A: Any) -> Solver:
+    """A solver from a file; ``A`` is the matrix of the command, or None."""
+    from szilard import solve
+
+    return solve.load(path, A)
+
+
+def described(found: Solver) -> str:
+    """A solver in words: its name, layers and numbers."""
+    words = f"{found.name}, {found.layers} {'iterations at most' if found.name in PENALISED else 'layers'}"
+    numbers = getattr(found, "numbers", None)
+    if numbers is not None:
+        words += ", numbers " + ", ".join(f"{one:.3g}" for one in numbers.tolist())
+    return words
