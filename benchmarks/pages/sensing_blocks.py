@@ -19,15 +19,28 @@ def section() -> dict[str, Any]:
 
 
 def measured_on() -> str:
-    """Machine, duration, seeds and steps."""
+    """Machine, duration, seeds and steps of each part."""
     found = section()
-    run, rows = found["run"], found["rows"]
-    seeds = len({row["seed"] for row in rows})
-    steps = ", ".join(map(str, sorted({row["steps"] for row in rows})))
-    return (
-        f"{'`--quick`' if run['quick'] else 'The full run'}, {run['seconds'] / 60:.0f} minutes, {len(rows)} cells, "
-        f"{seeds} seed{'s' * (seeds > 1)}, {steps} steps of training: {machine.line(run['machine'])}."
-    )
+    texts = []
+    for part, key in (("cells", "rows"), ("denoise", "denoised")):
+        if part in found["runs"]:
+            run, rows = found["runs"][part], found[key]
+            seeds = len({row["seed"] for row in rows})
+            steps = " or ".join(map(str, sorted({row["steps"] for row in rows})))
+            texts.append(
+                f"- {part}: {'`--quick`' if run['quick'] else 'full'}, {run['seconds'] / 60:.0f} minutes, "
+                f"{sum(row['seconds'] for row in rows) / 60:.0f} of a processor, {seeds} seed{'s' * (seeds > 1)}, "
+                f"{steps} steps of training; {machine.line(run['machine'])}."
+            )
+    return "\n".join(texts)
+
+
+def denoising() -> str:
+    """Denoising by convolutional dictionaries."""
+    body = sensing_figures.denoising_body(section()["denoised"])
+    if not body:
+        raise NotMeasured("denoising in compressed_sensing.json")
+    return markdown(sensing_figures.DENOISING_COLUMNS, body)
 
 
 def cells() -> str:
@@ -52,7 +65,7 @@ def choice() -> str:
 def figures() -> str:
     """The keys of the last line, and sentences on those that miss a gate or a goal."""
     found = section()
-    known = sensing_figures.figures(found["rows"], found.get("denoised", ()))
+    known = sensing_figures.figures(found["rows"], found["denoised"])
     sentences = [f"- {line}." for line in sensing_figures.missed(known)]
     return "\n\n".join([results.figures(known), *(["\n".join(sentences)] if sentences else [])])
 
@@ -62,5 +75,6 @@ BLOCKS = {
     "sensing-reading": lambda: sensing_figures.reading(section()["rows"]),
     "sensing-cells": cells,
     "sensing-choice": choice,
+    "sensing-denoising": denoising,
     "sensing-figures": figures,
 }

@@ -145,6 +145,34 @@ def choice_body(rows: Sequence[Row], ratio: int, noisy: bool) -> list[list[str]]
     return []
 
 
+DENOISING_COLUMNS = ("method", "PSNR, dB", "s / picture, wall")
+
+
+def denoising_body(rows: Sequence[Row]) -> list[list[str]]:
+    """Denoising, mean ± standard error over seeds, under DENOISING_COLUMNS."""
+    if not rows:
+        return []
+    table = [["with the noise", spread([row["noisy_db"] for row in rows], 2), ""]]
+    fista = "FISTA, {} iterations, as long as ALISTA"
+    for name in rows[0]["rows"]:
+        if name == f"FISTA, {rows[0]['fista_iterations']} iterations":
+            counts = _joined(str(row["fista_iterations"]) for row in rows).replace(";", " or")
+            cells = [row["rows"][f"FISTA, {row['fista_iterations']} iterations"] for row in rows]
+            label = fista.format(counts)
+        else:
+            cells = [row["rows"][name] for row in rows if name in row["rows"]]
+            label = name
+        seconds = statistics.fmean(cell["seconds"] for cell in cells)
+        table.append([label, spread([cell["db"] for cell in cells], 2), f"{seconds:.3g}"])
+    sporco = [row for row in rows if row["sporco_db"] is not None]
+    if sporco:
+        seconds = statistics.fmean(row["sporco_seconds"] for row in sporco)
+        table.append(["sporco, ADMM", spread([row["sporco_db"] for row in sporco], 2), f"{seconds:.3g}"])
+    else:
+        table.append(["sporco, ADMM", "null", ""])
+    return table
+
+
 def reading(rows: Sequence[Row]) -> str:
     """What the figures say, gates included."""
     found = figures(rows)

@@ -36,7 +36,8 @@ def ladder(rows: list[dict[str, Any]], path: Path) -> None:
         2 * len(kept), len(columns) + 1, figsize=(1.45 * (len(columns) + 1), 3.05 * len(kept) + 0.7),
         squeeze=False, layout="constrained",
     )  # fmt: skip
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.03, wspace=0.01, hspace=0.0)  # type: ignore[union-attr]
+    padding = {"w_pad": 0.01, "h_pad": 0.03, "wspace": 0.01, "hspace": 0.0}
+    figure.get_layout_engine().set(**padding)  # type: ignore[union-attr]
     drawn = None
     for number, row in enumerate(kept):
         above, below = panels[2 * number], panels[2 * number + 1]

@@ -111,6 +111,7 @@ def test_fista_is_chosen_by_its_best_psnr_and_the_fewest_iterations_near_it():
     assert all(value < best - classical.NEAR for value in row[:place])
 
 
+@pytest.mark.filterwarnings("ignore:columns of A have norms")
 @pytest.mark.parametrize("name", list(unrolled.WAYS))
 def test_training_makes_patches_better(name):
     pictures = [picture(48, 48, seed) for seed in range(2)]
@@ -154,12 +155,21 @@ def test_total_variation_is_better_than_the_means():
     assert quality.psnr(found, one.luma) > quality.psnr(flat, one.luma) + 5
 
 
+SETTINGS = {
+    contest.FISTA_LEARNED: {"penalty": 0.02, "iterations": 50},
+    contest.VARIATION: {"weight": 0.1, "psnr": {}},
+}
+
+
 def row(seed: int, ratio: int, noise: float, cpss: float, **more: float) -> dict[str, object]:
     """A row with a PSNR and seconds for each method."""
     psnr = {contest.FISTA_LEARNED: 29.0, sensing_figures.CPSS: cpss, contest.VARIATION: 28.0} | more
     methods = {
         name: {
-            "psnr": {key: {"a": value, "b": value + 2} for key in ("Kodak", "scikit-learn")},
+            **{
+                quality_of: {key: {"a": value, "b": value + 2} for key in ("Kodak", "scikit-learn")}
+                for quality_of in ("psnr", "ssim")
+            },
             "seconds": 2.0,
         }
         for name, value in psnr.items()
@@ -182,6 +192,38 @@ def test_figures_average_seeds_and_name_what_is_missed():
     for name in sensing_figures.GATES:
         assert any(line.startswith(f"{name} is") and "gate" in line for line in missed)
     assert any(line.startswith("conv_alista_minus_fista_db is -0.25, and the goal is ≥ 0") for line in missed)
+
+
+def test_denoising_has_a_row_for_each_method_and_null_for_a_peer_that_is_missing():
+    rows = [
+        {
+            "noisy_db": 22.0,
+            "fista_iterations": count,
+            "rows": {
+                "ALISTA, learned filters": {"db": 29.0 + count, "seconds": 0.5},
+                f"FISTA, {count} iterations": {"db": 28.0, "seconds": 0.25 * count},
+            },
+            "sporco_db": None,
+        }
+        for count in (3, 5)
+    ]
+    body = {line[0]: line[1:] for line in sensing_figures.denoising_body(rows)}
+    assert body["ALISTA, learned filters"] == ["33.00 ±1.00", "0.5"]
+    assert body["FISTA, 3 or 5 iterations, as long as ALISTA"] == ["28.00 ±0.00", "1"]
+    assert body["sporco, ADMM"] == ["null", ""]
+    rows[0] |= {"sporco_db": 27.5, "sporco_seconds": 12.0}
+    assert sensing_figures.denoising_body(rows)[-1] == ["sporco, ADMM", "27.50", "12"]
+    assert sensing_figures.denoising_body([]) == []
+
+
+def test_tables_put_the_best_first():
+    rows = [row(seed, 25, 0.0, 29.5) | {"settings": SETTINGS, "steps": 7} for seed in range(2)]
+    body = sensing_figures.body(rows, 25, False)
+    assert [line[0] for line in body[:3]] == [sensing_figures.CPSS, contest.FISTA_LEARNED, contest.VARIATION]
+    assert body[0][1:] == ["30.50 ±0.00", "30.500 ±0.000"] * 2 + ["0.5", f"{unrolled.LAYERS} layers, 7 steps"]
+    assert body[1][-1] == "λ 0.02, 50 iterations"
+    assert all(line[1] == "null" for line in body[3:])
+    assert sensing_figures.body(rows, 10, False) == []
 
 
 def test_figures_of_nothing_are_none():
