@@ -63,6 +63,7 @@ def ladder(rows: list[dict[str, Any]], path: Path) -> None:
             drawn, ax=panels, orientation="horizontal", shrink=0.35, aspect=40, pad=0.02, fraction=0.03
         )
         bar.set_label("error, in units of white", fontsize=8)
+        bar.set_ticks([-_WORST, 0, _WORST])
         bar.ax.tick_params(labelsize=7)
     _save(figure, path)
 
@@ -113,7 +114,7 @@ def fallbacks(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    figure.savefig(path, dpi=150, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.05)
     plt.close(figure)
 
 
