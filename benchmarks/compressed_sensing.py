@@ -13,7 +13,7 @@ their figures are null.
 * FISTA codes a patch in cosines or in a dictionary of 512 atoms, learnt on the training pictures. λ and iterations are
   chosen on training patches, for each ratio, noise and seed: λ of the best PSNR at any of 15 to 400 iterations, and
   the fewest of these that come within 0.05 dB of it.
-* LISTA, LISTA-CPSS and ALISTA, 8 layers, start with the same dictionary and are trained on random patches of the
+* LISTA, LISTA-CPSS and ALISTA, 6 layers, start with the same dictionary and are trained on random patches of the
   training pictures; their last product, the dictionary that makes the patch, is trained with them.
 * HyperLISTA: its three numbers are searched on synthetic codes of the density of FISTA's, alone and with its guard.
   ``fallback_share`` and ``uncertified_returned`` are over all cells.

@@ -18,7 +18,7 @@ from sensing.photographs import Photograph, centred, drawn
 from szilard.solve import ALISTA, LISTA, LISTACP
 from szilard.solve.learned import Learned
 
-LAYERS = 8
+LAYERS = 6
 BATCH = 256
 SPARSITY = 0.001  # of ‖x‖₁ in the loss
 GROWING = 0.3  # share of the steps in which depth grows

@@ -133,14 +133,18 @@ def test_certificates_are_checked_anew():
     x = torch.zeros(4, 100)
     x[0, 3], x[1, [5, 9]] = 2.0, torch.tensor([1.0, -2.0])
     x[2:] = 0.3 * torch.randn(2, 100, generator=generator(4))
-    b = cell.measured(x @ D.t(), generator(8))
     solver = guarded.HyperLISTA(A / A.norm(dim=0))
-    one = guarded.Guard(solver, guarded.bound(cell), 0.05, gap=guarded.GAP)
+    one = guarded.guard(solver, cell, 0.05)
     scaled = A / A.norm(dim=0)
+    b = x @ scaled.t()
+    b = b + NOISE * torch.randn(b.shape, generator=generator(8))
     found = guarded.answer(one, b)
-    counts = guarded.counted(found, scaled, b, cell, 0.05)
-    assert counts["samples"] == 4
-    assert counts["uncertified"] == 0
+    assert found.certificate[:2] == ("support", "support")
+    assert guarded.counted(found, scaled, b, cell, 0.05) == {
+        "samples": 4,
+        "fell": found.counts["fallback"],
+        "uncertified": 0,
+    }
     wrong = found._replace(x=found.x + 0.5, certificate=("support", "support", "lasso", "none"))
     assert guarded.counted(wrong, scaled, b, cell, 0.05)["uncertified"] == 4
 
