@@ -7,6 +7,7 @@ pictures with noise, for the iterations that they have; judged pictures choose n
 from __future__ import annotations
 
 import importlib
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -28,6 +29,7 @@ TUNED_ON, TUNED_SIDE = 6, 96  # crops on which penalties are chosen, and their s
 LEARNING_PENALTY = 0.03
 PENALTIES = (0.08, 0.1, 0.12, 0.14, 0.16, 0.19, 0.23)
 SPORCO_ITERATIONS = 50
+REPEATS, LONGEST = 3, 40  # measurements of time, and the most iterations that FISTA is given
 SPORCO = "pip install sporco==0.2.2.post1"
 
 Codes = Callable[[Tensor], Tensor]  # what varies fast in one picture with noise -> without
@@ -58,7 +60,7 @@ def denoising(
     pairs = [(noisy(picture, generator), picture) for picture in judged]
 
     learned, scalars = (
-        Denoiser(ConvALISTA(filters, (CROP, CROP), LAYERS, 0.15, learned_filters=flag))
+        Denoiser(ConvALISTA(Convolution(filters, (CROP, CROP), "zero"), LAYERS, 0.15, learned_filters=flag))
         for flag in (True, False)
     )
     learned.fit(training, NOISE, steps, seed=seed)
@@ -83,10 +85,7 @@ def denoising(
         "ALISTA, learned filters": judge(by_alista(learned), pairs),
         "ALISTA, learned steps": judge(by_alista(scalars), pairs),
     }
-    # FISTA has at least the time of ALISTA.
-    one, many = (judge(by_fista(PENALTIES[2], count), pairs[:1])["seconds"] for count in (1, 11))
-    each = max((many - one) / 10, 1e-9)
-    count = max(1, -int(-(rows["ALISTA, learned filters"]["seconds"] - one + each) // each))
+    count = iterations_in_time(by_alista(learned), partial(by_fista, PENALTIES[0]), pairs[:1])
     for name, iterations in ((f"FISTA, {count} iterations", count), ("FISTA, 20 iterations", 20)):
         penalty = best(partial(by_fista, iterations=iterations), tuning)
         rows[name] = {**judge(by_fista(penalty, iterations), pairs), "penalty": penalty}
@@ -99,6 +98,16 @@ def denoising(
         "rows": rows,
     }
     return {**found, **sporco(filters, tuning, pairs, alista)}
+
+
+def iterations_in_time(
+    method: Codes, other: Callable[[int], Codes], pairs: list[tuple[Tensor, Tensor]]
+) -> int:
+    """The first number of iterations that takes at least the time of a method, at most ``LONGEST``."""
+    times = [[judge(one, pairs)["seconds"] for one in (method, other(1), other(11))] for _ in range(REPEATS)]
+    wanted, first, eleven = (min(column) for column in zip(*times, strict=True))
+    each = (eleven - first) / 10
+    return LONGEST if each <= 0 else min(max(1 + math.ceil((wanted - first) / each), 1), LONGEST)
 
 
 def sporco(

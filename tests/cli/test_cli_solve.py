@@ -125,6 +125,7 @@ def test_atoms_in_rows_and_an_npz_file_of_one_array():
     [
         (("--algorithm", "lars"), "lars is not known; take hyperlista"),
         (("--algorithm", "fista"), "needs --penalty"),
+        (("--algorithm", "fista", "--penalty", "1e9"), "not below .* so that all codes would be zero"),
         (("--algorithm", "omp", "--density", "0.1"), "leave it out"),
         (("--density", "1.5"), "between 0 and 1"),
         (("--density", "nan"), "between 0 and 1"),

@@ -118,6 +118,7 @@ def test_solvers_keep_the_dtype(dtype):
     assert A.images(state.residual).shape == (2, 8, 9)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_the_same():
     A = dictionary(2, (3, 3), (8, 9), "zero")

@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
 from szilard.solve import FISTA, ConvALISTA, Convolution, Denoiser, filter_learning, learn_filters
 from szilard.solve.denoiser import split
+from szilard.solve.keeping import load, save
 
 
 def drawn(*shape, seed=0):
@@ -18,6 +19,10 @@ def drawn(*shape, seed=0):
 
 def filters(count=4, side=3):
     return drawn(count, side, side)
+
+
+def dictionary(size=(8, 9), count=4, border="zero"):
+    return Convolution(filters(count), size, border).unit_columns()
 
 
 def pictures(count=3, side=40):
@@ -35,7 +40,7 @@ def pictures(count=3, side=40):
 
 
 def test_layers_without_learned_filters_are_preconditioned_ista():
-    solver = ConvALISTA(filters(), (8, 9), layers=1, penalty=0.05, window=3, border="circular")
+    solver = ConvALISTA(dictionary(border="circular"), layers=1, penalty=0.05, window=3)
     A = solver.operator
     b = drawn(2, 72, seed=1)
     mean = solver.weight.of_filters.mean()
@@ -49,7 +54,7 @@ def test_layers_without_learned_filters_are_preconditioned_ista():
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("border", ["circular", "zero"])
 def test_a_resized_solver_does_the_same_on_larger_images(learned, border):
-    solver = ConvALISTA(filters(), (8, 9), 3, 0.02, learned_filters=learned, border=border)
+    solver = ConvALISTA(dictionary(border=border), 3, 0.02, learned_filters=learned)
     with torch.no_grad():
         solver.steps[1].mul_(0.7)
         if learned:
@@ -67,24 +72,56 @@ def test_a_resized_solver_does_the_same_on_larger_images(learned, border):
 
 
 def test_a_weight_that_is_not_cut_does_not_fit_another_size():
-    dictionary = Convolution(filters(), (8, 9), "zero").unit_columns()
-    weight = dictionary.weight("test", "none")
+    A = dictionary()
+    weight = A.weight("test", "none")
     with pytest.raises(SzilardError, match="as large as the image; give window=3"):
-        weight.resized(dictionary.resized((16, 16)).bank)
+        weight.resized(A.resized((16, 16)).bank)
 
 
 def test_parameters_of_layers_and_filters():
-    scalars = ConvALISTA(filters(), (8, 9), 3)
+    scalars = ConvALISTA(dictionary(), 3)
     assert len(list(scalars.parameters())) == 6
     assert len(scalars.layer_parameters(0)) == 2
-    learned = ConvALISTA(filters(), (8, 9), 3, learned_filters=True)
+    assert scalars.shared_parameters() == []
+    learned = ConvALISTA(dictionary(), 3, learned_filters=True)
     assert len(list(learned.parameters())) == 9
+    assert len(learned.layer_parameters(0)) == 2
     assert len(learned.shared_parameters()) == 3
-    assert len(learned.layer_parameters(1)) == 2
     learned.images(learned(drawn(2, 72))).square().sum().backward()
     assert all(parameter.grad is not None for parameter in learned.parameters())
-    other = ConvALISTA(filters(), (8, 9), 3, learned_filters=True)
+    other = ConvALISTA(dictionary(), 3, learned_filters=True)
     other.load_state_dict(learned.state_dict())
+
+
+def test_filters_of_other_norms_make_the_same_images_at_every_size():
+    A = Convolution(3 * filters(), (8, 9), "zero")
+    with pytest.warns(SzilardWarning, match="conv_alista scales them to 1"):
+        scaled = ConvALISTA(A, 3, 0.02, learned_filters=True)
+    plain = ConvALISTA(dictionary(), 3, 0.02, learned_filters=True)
+    b = drawn(2, 8, 9, seed=1)
+    torch.testing.assert_close(scaled.images(scaled(b.flatten(1))), plain.images(plain(b.flatten(1))))
+    norms = A.column_norms().float().view(4, -1)[:, :1]
+    torch.testing.assert_close(
+        A.maps(scaled(b.flatten(1)).x).flatten(2) * norms, A.maps(plain(b.flatten(1)).x).flatten(2)
+    )
+    b = drawn(2, 12, 9, seed=1)
+    one, two = (solver.resized((12, 9)) for solver in (scaled, plain))
+    torch.testing.assert_close(one.images(one(b.flatten(1))), two.images(two(b.flatten(1))))
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_solver_is_kept_and_the_given_dictionary_is_not_trained(learned, tmp_path):
+    A = dictionary((16, 16))
+    before = A.filters.clone()
+    solver = ConvALISTA(A, 3, 0.02, window=2, learned_filters=learned)
+    Denoiser(solver).fit(pictures(), 0.1, steps=2, batch=1)
+    assert torch.equal(A.filters, before)
+    save(solver, tmp_path / "solver.szd")
+    again = load(tmp_path / "solver.szd", A)
+    b = drawn(2, 256)
+    with torch.no_grad():
+        torch.testing.assert_close(again.images(again(b)), solver.images(solver(b)))
+        assert not torch.allclose(again(b).x, ConvALISTA(A, 3, 0.02, window=2)(b).x)
 
 
 def test_split_keeps_the_sum_and_what_is_constant():
@@ -100,7 +137,7 @@ def test_split_keeps_the_sum_and_what_is_constant():
 def test_a_denoiser_learns(learned):
     truth = torch.stack(pictures())
     given = truth + 0.1 * drawn(*truth.shape, seed=3)
-    denoiser = Denoiser(ConvALISTA(filters(9), (24, 24), 3, penalty=0.02, learned_filters=learned))
+    denoiser = Denoiser(ConvALISTA(dictionary((24, 24), 9), 3, penalty=0.02, learned_filters=learned))
 
     def error():
         with torch.no_grad():
@@ -111,14 +148,16 @@ def test_a_denoiser_learns(learned):
     assert len(losses) == 25
     assert error() < 0.8 * before
     assert error() < 0.5 * 0.01
-    again = Denoiser(ConvALISTA(filters(9), (24, 24), 3, penalty=0.02, learned_filters=learned))
+    again = Denoiser(ConvALISTA(dictionary((24, 24), 9), 3, penalty=0.02, learned_filters=learned))
     assert again.fit(pictures(), 0.1, steps=2, batch=2, rate=0.1)[:1] == losses[:1]
 
 
 def test_a_denoiser_refuses_what_does_not_fit():
     with pytest.raises(SzilardError, match="needs those of grey images"):
-        Denoiser(ConvALISTA(drawn(3, 2, 3, 3), (8, 9)))
-    denoiser = Denoiser(ConvALISTA(filters(), (8, 9)))
+        Denoiser(ConvALISTA(Convolution(drawn(3, 2, 3, 3), (8, 9)).unit_columns()))
+    with pytest.raises(SzilardError, match=r"A is a Tensor; conv_alista needs a szilard.solve.Convolution"):
+        ConvALISTA(filters())
+    denoiser = Denoiser(ConvALISTA(dictionary()))
     with pytest.raises(
         SzilardError, match=r"picture 0 has shape \(8, 8\); give grey pictures of at least 8 x 9"
     ):

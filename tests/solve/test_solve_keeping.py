@@ -19,6 +19,10 @@ from szilard.solve import (
     LISTA,
     LISTACP,
     NAALISTA,
+    OMP,
+    ContinuationFISTA,
+    ConvALISTA,
+    Convolution,
     Functions,
     HyperLISTA,
     StepLISTA,
@@ -52,6 +56,8 @@ B = torch.randn(5, M, generator=torch.Generator().manual_seed(2), dtype=torch.fl
 MEMBERS = {
     "ista": lambda A: ISTA(A, 0.1, 7),
     "fista": lambda A: FISTA(A, 0.2, 6),
+    "omp": lambda A: OMP(A, noise=0.1),
+    "continuation": lambda A: ContinuationFISTA(A, 0.2, 9, relative=True),
     "hyperlista": lambda A: HyperLISTA(A, 4, numbers=(0.1, 0.2, 0.3)),
     "lista": lambda A: LISTA(A, 0.3, 2, selection=(2, 9)),
     "lista_cp": lambda A: LISTACP(A, 2, selection=None, initial="ista"),
@@ -153,6 +159,19 @@ def test_algorithms_of_users(tmp_path):
         load(tmp_path / "a.szd")
     with pytest.raises(SzilardError, match="option label"):
         save(Own(matrix(), label=object()), tmp_path / "a.szd")
+
+
+def test_convolutions(tmp_path):
+    filters = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    operator = Convolution(filters / filters.norm(dim=1, keepdim=True), 12)
+    solver = changed(ALISTA(operator, 2))
+    save(solver, tmp_path / "a.szd")
+    assert torch.equal(load(tmp_path / "a.szd", operator)(B).x, solver(B).x)
+    with pytest.raises(SzilardError, match="another A"):
+        load(tmp_path / "a.szd", Convolution(filters.flip(0), 12))
+    solver = changed(ConvALISTA(operator, 2, learned_filters=True))
+    save(solver, tmp_path / "b.szd")
+    assert torch.equal(load(tmp_path / "b.szd", operator)(B).x, solver(B).x)
 
 
 def test_what_it_was_trained_on_is_kept(tmp_path):

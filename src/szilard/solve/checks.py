@@ -99,3 +99,19 @@ def measurements(b: Any, shape: tuple[int, int], dtype: torch.dtype, device: tor
     if bad:
         raise SzilardError(f"row {bad[0]} of b is not finite; remove or mend it{_others(bad)}")
     return b.to(device, dtype)
+
+
+def warn_zero_codes(penalty: Tensor, largest: Tensor) -> None:
+    """Warn if the penalty makes all codes zero.
+
+    Args:
+        penalty: λ of each sample ``[B]``.
+        largest: ‖Aᵀb‖_∞ of each sample ``[B]``, from which on λ gives zero codes.
+    """
+    if len(largest) and bool((penalty >= largest).all()) and bool((largest > 0).any()):
+        warnings.warn(
+            f"the penalty ({float(penalty.min()):.3g}) is not below ‖Aᵀb‖_∞ of any sample (at most "
+            f"{float(largest.max()):.3g}), so that all codes are zero; take a smaller one",
+            SzilardWarning,
+            stacklevel=7,
+        )

@@ -11,13 +11,13 @@ each for every sample by itself:
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from szilard.errors import SzilardError, SzilardWarning
+from szilard.errors import SzilardError
+from szilard.solve.checks import warn_zero_codes
 from szilard.solve.duality import relative_gap
 from szilard.solve.ista import share
 from szilard.solve.solver import Solver
@@ -95,13 +95,7 @@ class ContinuationFISTA(Solver):
         penalty = self.penalty.to(largest).expand(B)
         if self.relative:
             penalty = penalty * largest
-        if B and bool((penalty >= largest).all()) and bool((largest > 0).any()):
-            warnings.warn(
-                f"the penalty ({float(penalty.min()):.3g}) is not below ‖Aᵀb‖_∞ of any sample (at most "
-                f"{float(largest.max()):.3g}), so that all codes are zero; take a smaller one",
-                SzilardWarning,
-                stacklevel=6,
-            )
+        warn_zero_codes(penalty, largest)
         one = torch.ones_like(largest)
         curvature = one * (self.lipschitz / self.longest)
         return Memory(penalty, largest, one, one, curvature, state.residual, 0 * one, torch.inf * one)

@@ -57,9 +57,9 @@ class FilterBank(nn.Module):
         self._known: tuple[Tensor, int, Tensor] | None = None  # filters, their version, their transforms
 
     def learn(self) -> nn.Parameter:
-        """Make the filters a parameter, and return it."""
+        """Make the filters, a copy of those that were given, a parameter, and return it."""
         if "filters" in self._buffers:
-            self.filters = nn.Parameter(self._buffers.pop("filters"))  # type: ignore[arg-type]
+            self.filters = nn.Parameter(self._buffers.pop("filters").clone())  # type: ignore[union-attr]
             self._known = None
         return self.filters  # type: ignore[return-value]
 

@@ -37,6 +37,7 @@ class FISTA(ISTA):
     summary = "accelerated proximal gradient steps"
 
     def start(self, state: State) -> Memory:
+        super().start(state)
         return Memory(1.0, state.residual)
 
     def step(self, state: State) -> State:

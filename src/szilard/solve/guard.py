@@ -25,10 +25,11 @@ from torch import Tensor
 
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.solve.answer import LASSO, NONE, SUPPORT, Answer, Notes
-from szilard.solve.checks import float_tensor, measurements
+from szilard.solve.checks import measurements
 from szilard.solve.continuation import ContinuationFISTA
 from szilard.solve.duality import relative_gap
 from szilard.solve.learned import Learned
+from szilard.solve.noise import Noise, for_each, not_negative
 from szilard.solve.solver import Solver
 from szilard.solve.state import State
 from szilard.solve.support import Supports, chance
@@ -76,14 +77,9 @@ class Guard:
         iterations: int = 3000,
         debias: bool | None = None,
     ) -> None:
-        if noise is not None and snr is not None:
-            raise SzilardError("noise and snr say the same; give one of them")
-        if snr is not None and not abs(snr) < float("inf"):
-            raise SzilardError(f"snr={snr}; give a ratio in dB, or None where there is no noise")
         dtype = solver.operator.dtype
-        self.solver, self.snr = solver, snr
-        self.noise = None if noise is None else _positive(noise, "noise")
-        self.penalty = None if penalty is None else _positive(penalty, "penalty")
+        self.solver, self.noise = solver, Noise(noise, snr)
+        self.penalty = None if penalty is None else not_negative(penalty, "penalty")
         self.tolerance = _TOLERANCE[dtype] if tolerance is None else tolerance
         self.gap = gap
         own = solver.layers
@@ -96,7 +92,7 @@ class Guard:
                 raise SzilardError(
                     "the solver's penalty is relative; give the guard penalty=, or debias=True"
                 )
-            self.penalty = _positive(own_penalty, "penalty")
+            self.penalty = not_negative(own_penalty, "penalty")
         self._supports = Supports(solver.operator)
         wide = self._supports.operator  # in float64 if it is a matrix
         self._given = wide if solver.scales is None else Unscaled(wide, solver.scales.to(wide.dtype))
@@ -110,7 +106,7 @@ class Guard:
         """
         operator = self.solver.operator
         b = measurements(b, operator.shape, operator.dtype, operator.device)
-        work = Notes(b, operator.shape[1], self._bound(b))
+        work = Notes(b, operator.shape[1], self.noise.largest_residual(b, self.tolerance))
         left = (
             self._solve(work, b)
             if self.debias or not hasattr(self.solver, "penalty")
@@ -120,21 +116,6 @@ class Guard:
         if fell:
             self._fall_back(work, b, left)
         return self._answer(work, b, fell)
-
-    def _bound(self, b: Tensor) -> Tensor:
-        """The residual that is allowed, ``[B]``."""
-        rounding = self.tolerance * b.double().norm(dim=1)
-        deviation = self._deviation(b)
-        return rounding if deviation is None else torch.maximum(deviation * (b.shape[1] ** 0.5 + 2), rounding)
-
-    def _deviation(self, b: Tensor) -> Tensor | None:
-        """Standard deviation of the noise of each sample ``[B]``."""
-        if self.noise is not None:
-            return _each(self.noise, b, "noise")
-        if self.snr is None:
-            return None
-        ratio = 10 ** (-self.snr / 20)  # of noise to signal; b has both
-        return b.double().square().mean(1).sqrt() * ratio / (1 + ratio * ratio) ** 0.5
 
     def _solve(self, work: Notes, b: Tensor) -> Tensor:
         """Layers of the solver; accepts what it can, and returns the other samples."""
@@ -182,7 +163,7 @@ class Guard:
             return good
         fit = self._supports.fit(x[some], b[some])
         z = fit.z
-        if self.noise is None and self.snr is None:
+        if not self.noise:
             least = _TINY * bound[some] / self._supports.column_norm
             z = z.where(z.abs() > least[:, None], 0.0)
         off = (b[some].double() - self._supports.product(z)).norm(dim=1)
@@ -216,9 +197,9 @@ class Guard:
 
     def _penalty(self, b: Tensor) -> Tensor:
         if self.penalty is not None:
-            return _each(self.penalty, b, "penalty")
+            return for_each(self.penalty, b, "penalty")
         largest = self._given.adjoint(b.to(self._given.dtype)).abs().amax(1).double()
-        deviation = self._deviation(b)
+        deviation = self.noise.deviation(b)
         if deviation is None:
             return _SHARE * largest
         n = self.solver.operator.shape[1]
@@ -252,18 +233,3 @@ class Guard:
             work.layers,
             counts,
         )
-
-
-def _positive(values: float | Tensor, name: str) -> Tensor:
-    if isinstance(values, int | float):
-        values = torch.tensor(values, dtype=torch.float64)
-    tensor = float_tensor(values, name).double()
-    if tensor.ndim > 1 or not bool(((tensor >= 0) & tensor.isfinite()).all()):
-        raise SzilardError(f"{name}={values}; give a number that is not negative, or one for each sample")
-    return tensor
-
-
-def _each(values: Tensor, b: Tensor, name: str) -> Tensor:
-    if values.ndim and len(values) != len(b):
-        raise SzilardError(f"{name} has {len(values)} numbers and b {len(b)} rows; give one for each row")
-    return values.to(b.device).expand(len(b))

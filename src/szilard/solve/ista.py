@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from szilard.errors import SzilardError
+from szilard.solve.checks import warn_zero_codes
 from szilard.solve.solver import Solver, per_sample
 from szilard.solve.state import State
 from szilard.sparse import ops
@@ -30,6 +31,11 @@ class ISTA(Solver):
             raise SzilardError(f"penalty={penalty}; give a number that is not negative")
         self.penalty = float(penalty)
         self.lipschitz = self.operator.largest_eigenvalue()
+
+    def start(self, state: State) -> Any:
+        largest = self.operator.adjoint(state.b).abs().amax(1)
+        warn_zero_codes(per_sample(self.penalty, state.b), largest)
+        return None
 
     def step(self, state: State) -> State:
         n = self.operator.shape[1]

@@ -38,7 +38,7 @@ def save(solver: Solver, path: str | Path, matrix: bool | None = None) -> None:
     """
     operator = solver.given[0]
     state: dict[str, Tensor] = {
-        name: value for name, value in solver.state_dict().items() if not _follows_from_matrix(name)
+        name: value for name, value in solver.state_dict().items() if not _follows_from_matrix(solver, name)
     }
     for name, value in state.items():
         if not torch.isfinite(value).all():
@@ -92,9 +92,11 @@ def load(
             "class in algorithms="
         )
     operator = _operator(shown, kept, state.pop("A", None), A)
-    _check_size(shown, kind, kept, max_bytes)
+    _check_size(shown, kind, kept, operator, max_bytes)
     solver = _built(shown, kind, kept, operator)
-    expected = {name: one for name, one in solver.state_dict().items() if not _follows_from_matrix(name)}
+    expected = {
+        name: one for name, one in solver.state_dict().items() if not _follows_from_matrix(solver, name)
+    }
     for name in expected.keys() | state.keys():
         if name not in state or name not in expected:
             raise SzilardError(
@@ -112,9 +114,10 @@ def load(
     return solver
 
 
-def _follows_from_matrix(name: str) -> bool:
-    """Whether the constructor makes a tensor of the matrix, so that it is not kept."""
-    return name == "scales" or name.startswith(("operator.", "weight."))
+def _follows_from_matrix(solver: Solver, name: str) -> bool:
+    """Whether the constructor makes a tensor of the matrix, and training leaves it, so that it is not kept."""
+    made = name == "scales" or name.startswith(("operator.", "weight."))
+    return made and name not in dict(solver.named_parameters())
 
 
 def _own() -> list[type[Solver]]:
@@ -173,11 +176,11 @@ def _operator(shown: str, kept: Kept, stored: Tensor | None, given: Any) -> Oper
     return Matrix(outside.A.to(getattr(torch, kept.matrix_dtype))) if isinstance(outside, Matrix) else outside
 
 
-def _check_size(shown: str, kind: type[Solver], kept: Kept, max_bytes: int) -> None:
+def _check_size(shown: str, kind: type[Solver], kept: Kept, operator: Operator, max_bytes: int) -> None:
     """Refuse what would need too much memory, before it is made."""
     m, n = kept.matrix["shape"]
     learned = kind.count(m, n, kept.layers) if issubclass(kind, Learned) else 0
-    squares = m * m if kind.unit_columns else 0
+    squares = m * m if kind.unit_columns and isinstance(operator, Matrix) else 0  # A Aᵀ
     if 8 * (learned + squares) > max_bytes:
         raise SzilardError(
             f"{shown} holds {kept.algorithm} of {kept.layers} layers for {m} x {n}, which needs more than {max_bytes} "

@@ -27,7 +27,6 @@ class LISTA(Learned):
     name = "lista"
     summary = "ISTA with learned matrices"
     needs_matrix = True
-    learning_rate = 0.5
 
     def __init__(
         self, A: Any, penalty: float = 0.1, layers: int = 16, selection: Selection | None = None

@@ -117,7 +117,10 @@ def train(
             parameter.grad = None
     control = _fista(solver, found.apart, judge)
     report = Report(reached, control, run.step, seed, schedule, found.words)
-    solver.training_report = asdict(report)
+    solver.training_report = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in asdict(report).items()
+    }
     if control < reached:
         warnings.warn(
             f"after training, {solver.name} is worse on {len(found.apart.b)} samples apart than {solver.layers} "

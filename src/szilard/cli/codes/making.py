@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,16 @@ from szilard.errors import SzilardError
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from szilard.solve.solver import Solver
+    from szilard.solve.training_run import Progress
 
 PENALISED = ("ista", "fista", "continuation")
 TUNED = ("hyperlista", "alista")
 DEFAULT = "hyperlista"
 KNOWN = (*TUNED, "omp", *PENALISED)
+_STEPS = 250  # of training between two lines
 _LAYERS = {"ista": 10_000, "fista": 3000, "continuation": 3000}
 
 
@@ -52,6 +56,22 @@ class Wanted:
             raise SzilardError(f"--algorithm {name} needs --penalty, the λ of ½‖b - A x‖² + λ‖x‖₁")
         if not kept and name not in TUNED and self.density is not None:
             raise SzilardError(f"--density is for tuning and training, and {name} has neither; leave it out")
+
+    def check_penalty(self, made: Solver, b: Tensor) -> None:
+        """Raise for a penalty that makes all codes zero.
+
+        Raises:
+            SzilardError: it does.
+        """
+        if self.penalty is None or not len(b):
+            return
+        adjoint = made.operator.adjoint(b)
+        largest = float((adjoint if made.scales is None else adjoint * made.scales).abs().max())
+        if self.penalty >= largest > 0:
+            raise SzilardError(
+                f"--penalty {self.penalty:g} is not below ‖Aᵀb‖_∞ of any sample (at most {largest:.3g}), so that all "
+                "codes would be zero; give a smaller one"
+            )
 
 
 def solver(A: Any, wanted: Wanted) -> Solver:
@@ -89,7 +109,20 @@ def prepare(made: Solver, b: np.ndarray, wanted: Wanted, tell: Callable[[str], N
         made.tune(density, prior.snr, seed=wanted.seed)
     if isinstance(made, ALISTA):
         tell(f"training {made.layers} layers for density {density:g}")
-        made.fit(prior, seed=wanted.seed)
+        made.fit(prior, seed=wanted.seed, progress=_progress(tell))
+
+
+def _progress(tell: Callable[[str], None]) -> Callable[[Progress], None]:
+    """Tells the error on the validation set every few hundred steps."""
+    told = 0
+
+    def progress(now: Progress) -> None:
+        nonlocal told
+        if now.step >= told:
+            tell(f"step {now.step:,}: {10 * now.loss / math.log(10):.1f} dB")
+            told = now.step + _STEPS
+
+    return progress
 
 
 def _snr(b: np.ndarray, wanted: Wanted) -> float | None:

@@ -62,6 +62,7 @@ def solve(
     found = making.solver(A, wanted) if solver is None else making.kept(solver, A)
     guard = Guard(found, noise=noise, snr=snr, penalty=penalty)
     rows = solving.checked(guard, b)
+    wanted.check_penalty(found, rows)
     if solver is None:
         making.prepare(found, b, wanted, tell)
     with output.writing(out):
