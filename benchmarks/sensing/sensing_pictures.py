@@ -21,7 +21,7 @@ SHOWN = {
     "LISTA-CPSS": "LISTA-CPSS",
     GUARDED: "HyperLISTA\nwith its guard",
 }
-_WORST = 0.1  # error at the end of the colours, in units of white
+_WORST = 0.3  # error at the end of the colours, in units of white
 _ATOM = 16
 _ATOMS_IN_A_ROW = 20
 
