@@ -131,7 +131,13 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         b = torch.from_numpy(np.ascontiguousarray(X, dtype=self.components_.dtype))
         lasso = self.algorithm == "lasso"
         guard = Guard(
-            self.solver_, penalty=self.penalty, snr=self.snr, layers=0 if lasso else None, debias=not lasso
+            self.solver_,
+            penalty=self.penalty,
+            snr=self.snr,
+            layers=0 if lasso else None,
+            debias=not lasso,
+            # Not beyond the number of entries that was asked for.
+            fall_back=not (self.algorithm == "omp" and self.layers is not None),
         )
         return guard(b), X.dtype
 
