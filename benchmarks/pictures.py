@@ -1,9 +1,10 @@
 """Draw ``docs/one_pass.png``, latency against what the uncertainty is worth, from the results of one_pass.py;
 ``docs/moments.png``, deviations of one pass against those of draws, from a network that it trains on digits;
 ``docs/field_ratio.png`` and ``docs/field_errors.png``, bytes and errors of fields, from the results of field.py;
+``docs/sensing_*.png``, photographs from compressed measurements, from the results of compressed_sensing.py;
 ``docs/solve_errors.png``, errors of solvers by layer and against seconds, from the results of solve.py.
 
-python benchmarks/pictures.py [--out FOLDER] [--only one_pass|moments|field|solve]
+python benchmarks/pictures.py [--out FOLDER] [--only one_pass|moments|field|solve|sensing]
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from matplotlib import pyplot as plt  # the backend is chosen first
 
 import szilard
 from climate import field_pictures
-from pages import field_blocks, solve_blocks
+from pages import field_blocks, sensing_blocks, solve_blocks
 from pages.one_pass_blocks import section
 from prediction import latency
+from sensing import sensing_pictures
 from solving import solve_pictures
 from szilard import bayes
 from szilard.bayes.base_layer import BayesLayer
@@ -33,7 +35,7 @@ from szilard.bayes.moments.value import both
 NETWORKS = {"MLP": "MNIST MLP", "LeNet-5": "MNIST LeNet-5", "ResNet-20": "CIFAR-10 ResNet-20"}
 #: Colour and marker of each way to predict. Okabe and Ito (2008): colour-blind people tell these colours apart.
 _DRAWS = 400
-PICTURES = ("one_pass", "moments", "field", "solve")
+PICTURES = ("one_pass", "moments", "field", "solve", "sensing")
 WAYS = {
     "point": ("#999999", "s"),
     "one pass": ("#0072b2", "o"),
@@ -129,6 +131,8 @@ def main() -> None:
         draw_deviations(folder / "moments.png")
     if "field" in wanted:
         field_pictures.draw(field_blocks.section(), folder)
+    if "sensing" in wanted:
+        sensing_pictures.draw(sensing_blocks.section(), folder)
     if "solve" in wanted:
         solve_pictures.draw(solve_blocks.section(), folder)
 

@@ -1,6 +1,7 @@
 """Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md, docs/faults.md,
 docs/any_network.md, docs/any_training.md, docs/one_pass.md, docs/moments.md, docs/topology.md, docs/streams.md,
-docs/priors.md, docs/field_results.md, docs/solve.md and docs/solve_results.md from benchmarks/results/.
+docs/priors.md, docs/field_results.md, docs/solve.md, docs/solve_results.md and docs/sensing_results.md from
+benchmarks/results/.
 
     python benchmarks/render.py
 
@@ -29,6 +30,7 @@ from pages import (
     one_pass_blocks,
     priors_blocks,
     results,
+    sensing_blocks,
     solve_blocks,
     streams_blocks,
     topology_blocks,
@@ -56,6 +58,7 @@ PAGES = (
             "streams.md",
             "priors.md",
             "field_results.md",
+            "sensing_results.md",
             "solve.md",
             "solve_results.md",
         )
@@ -231,6 +234,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **streams_blocks.BLOCKS,
     **priors_blocks.BLOCKS,
     **field_blocks.BLOCKS,
+    **sensing_blocks.BLOCKS,
     **solve_blocks.BLOCKS,
 }
 

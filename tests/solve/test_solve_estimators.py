@@ -212,3 +212,24 @@ def test_an_unfinished_fit_is_told():
     with pytest.warns(SzilardWarning, match="relative duality gap of .* after 3 iterations") as told:
         Lasso(0.001, max_iter=3).fit(X, y)
     assert told[0].filename == __file__
+
+
+def test_a_lasso_without_a_penalty_takes_it_from_the_noise():
+    draws = np.random.default_rng(0)
+    atoms = draws.normal(size=(80, 40))
+    Y = atoms[:20] + 0.1 * draws.normal(size=(20, 40))
+    coder = SparseCoder(atoms, "lasso", snr=20).fit(Y)
+    answer = coder.encode(Y)
+    assert set(answer.certificate) == {"lasso"}
+    assert (answer.penalty > 0).all()
+    assert (coder.transform(Y) != 0).mean() < 0.3
+
+
+def test_matching_pursuit_keeps_to_the_number_of_entries():
+    draws = np.random.default_rng(0)
+    atoms = draws.normal(size=(80, 40))
+    Y = draws.normal(size=(10, 40))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SzilardWarning)
+        codes = SparseCoder(atoms, "omp", layers=3).fit(Y).transform(Y)
+    assert ((codes != 0).sum(1) <= 3).all()

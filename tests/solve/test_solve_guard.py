@@ -285,3 +285,107 @@ def test_what_it_refuses():
         Guard(solver, torch.ones(2))(b)
     with pytest.raises(SzilardError, match="b needs a row of 30 numbers"):
         Guard(solver)(b[:, 1:])
+
+
+# -- what a support certificate is worth -------------------------------------------------------------------
+
+
+def steps_and_spikes(m=48):
+    A = torch.cat([torch.eye(m), torch.tril(torch.ones(m, m))[:, 1 : m - 1]], 1).double()
+    return A / A.norm(dim=0)
+
+
+def sparse(n, count, entries, seed=0, values=torch.randn):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.zeros(count, n).double()
+    for row in x:
+        row[torch.randperm(n, generator=generator)[:entries]] = values(entries, generator=generator).double()
+    return x
+
+
+@pytest.mark.parametrize("make", [OMP, HyperLISTA])
+def test_a_dictionary_that_explains_few_entries_by_others_gets_no_support_that_is_wrong(make):
+    A = steps_and_spikes()
+    x = sparse(A.shape[1], 60, 4)
+    b = x @ A.t()
+    solver = make(A)
+    fits = (solver(b).relative_residual() < 1e-9) & (error_db(solver(b).x, x) > -40)
+    assert make is HyperLISTA or fits.sum() >= 10  # right by its residual alone, and wrong
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SzilardWarning)
+        answer = Guard(solver, iterations=20)(b)
+    claimed = chosen(answer, "support")
+    assert (error_db(answer.x, x)[claimed] < -60).all()
+
+
+def test_a_copy_of_a_column_takes_the_certificate_of_codes_that_use_it():
+    A, x, b = problem(60, 120, 16, density=0.05)
+    x[:, 7] = 0
+    x[:4, 7] = 1.0
+    b = x @ A.t()
+    with pytest.warns(SzilardWarning, match="the same"):
+        solver = HyperLISTA(torch.cat([A, -A[:, 7:8]], 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SzilardWarning)
+        answer = Guard(solver, iterations=50)(b)
+    claimed = chosen(answer, "support")
+    assert not claimed[:4].any()
+    assert claimed[4:].sum() >= 10
+
+
+def test_columns_that_noise_confuses_get_no_support():
+    generator = torch.Generator().manual_seed(3)
+    steps = torch.randn(80, 160, generator=generator).double().cumsum(1)  # neighbours are nearly equal
+    A = steps / steps.norm(dim=0)
+    x = sparse(160, 60, 5)
+    clean = x @ A.t()
+    noise = torch.randn(60, 80, generator=generator).double()
+    b = clean + noise * clean.norm(dim=1, keepdim=True) / noise.norm(dim=1, keepdim=True) * 10 ** (-25 / 20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SzilardWarning)
+        answer = Guard(HyperLISTA(A), snr=25, iterations=50)(b)
+    claimed = chosen(answer, "support")
+    assert (error_db(answer.x, x)[claimed] > 20 * math.log10(0.3)).sum() <= 1
+
+
+def test_a_sample_has_the_same_certificate_alone_and_in_any_batch():
+    A, _, b = problem(60, 120, 12, density=0.2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SzilardWarning)
+        guard = Guard(HyperLISTA(A), iterations=50)
+        whole = guard(b)
+        alone = [Guard(HyperLISTA(A), iterations=50)(b[i : i + 1]).certificate[0] for i in range(12)]
+        assert guard(b).certificate == whole.certificate
+    assert list(whole.certificate) == alone
+
+
+def test_the_gap_in_float32_is_that_of_the_codes_that_are_returned():
+    A, _, b = problem(80, 160, 40, density=0.2, dtype=torch.float32)
+    sizes = torch.linspace(0.5, 2, 160)
+    given = A * sizes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SzilardWarning)
+        answer = Guard(HyperLISTA(given))(b)
+    claimed = chosen(answer, "lasso")
+    assert claimed.any()
+    penalty = answer.penalty.nan_to_num(1.0)
+    true = lasso_gap(given.double(), answer.x.double(), b.double(), penalty)[claimed]
+    assert (true <= 1e-4).all()
+    torch.testing.assert_close(true, answer.gap[claimed], rtol=1e-6, atol=1e-9)
+
+
+def test_without_falling_back_the_solver_s_own_codes_are_returned():
+    A, _, b = problem(60, 120, 8, density=0.2)
+    solver = OMP(A, layers=3)
+    with pytest.warns(SzilardWarning, match="fall_back=True"):
+        answer = Guard(solver, fall_back=False)(b)
+    assert answer.counts["fallback"] == 0
+    assert ((answer.x != 0).sum(1) <= 3).all()
+    torch.testing.assert_close(answer.x, solver(b).x)
+
+
+def test_a_guard_takes_a_solver():
+    with pytest.raises(SzilardError, match="Guard takes a solver, not a Tensor"):
+        Guard(torch.eye(3))
+    with pytest.raises(SzilardError, match="error=0"):
+        Guard(OMP(torch.eye(3)), error=0)

@@ -30,12 +30,19 @@ class Answer(NamedTuple):
 class Notes:
     """What is known of each sample while a guard works."""
 
-    def __init__(self, b: Tensor, n: int, bound: Tensor) -> None:
+    def __init__(
+        self, b: Tensor, n: int, bound: Tensor, deviation: Tensor | None, *, trial: bool = False
+    ) -> None:
         B = len(b)
-        self.bound = bound
+        self.bound, self.deviation, self.trial = bound, deviation, trial
         self.x = torch.zeros(B, n, dtype=torch.float64, device=b.device)
         self.certificate = [NONE] * B
         self.steps = torch.zeros(B, dtype=torch.long, device=b.device)
         self.layers = torch.zeros(B, dtype=torch.long, device=b.device)
         self.gap = torch.full((B,), torch.nan, dtype=torch.float64, device=b.device)
         self.penalty = self.gap.clone()
+
+    def certify(self, rows: Tensor, name: str) -> None:
+        """Gives samples a certificate."""
+        for row in rows.tolist():
+            self.certificate[row] = name

@@ -133,7 +133,13 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         b = float_tensor(X.astype(self.components_.dtype, copy=False), "X")
         lasso = self.algorithm == "lasso"
         guard = Guard(
-            self.solver_, penalty=self.penalty, snr=self.snr, layers=0 if lasso else None, debias=not lasso
+            self.solver_,
+            penalty=self.penalty,
+            snr=self.snr,
+            layers=0 if lasso else None,
+            debias=not lasso,
+            # Not beyond the number of entries that was asked for.
+            fall_back=not (self.algorithm == "omp" and self.layers is not None),
         )
         return guard(b), X.dtype
 

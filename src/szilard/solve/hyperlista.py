@@ -61,6 +61,8 @@ class HyperLISTA(Solver):
 
     name = "hyperlista"
     summary = "three numbers, found by a search; the analytic weight"
+    equivariant = True
+    goes_on = True
     unit_columns = True
     numbers: Tensor
 

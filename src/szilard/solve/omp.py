@@ -42,6 +42,7 @@ class OMP(Solver):
 
     name = "omp"
     summary = "one entry a layer, then least squares on those that are there"
+    equivariant = True
     unit_columns = True
     needs_matrix = True
 

@@ -35,6 +35,8 @@ class Solver(nn.Module):
         False  # the algorithm is defined for columns of unit norm: others are scaled
     )
     needs_matrix: ClassVar[bool] = False
+    equivariant: ClassVar[bool] = False  # measurements that are twice as large have codes twice as large
+    goes_on: ClassVar[bool] = False  # more layers than its own number are as good as the first ones
     without_matrix: ClassVar[str] = "ista, fista or step_lista"
 
     scales: Tensor | None

@@ -34,6 +34,7 @@ class Fit(NamedTuple):
     converged: Tensor  #: ``[B]``, bool
     independent: Tensor  #: whether the columns on the support are ``[B]``, bool
     steps: Tensor  #: of conjugate gradients ``[B]``, int64
+    gain: Tensor  #: √trace (A_SᵀA_S)⁻¹: ‖z‖ moves by this times the noise's deviation ``[B]``; 0 if not known
 
 
 class Supports:
@@ -103,7 +104,9 @@ class Supports:
             _CONVERGED[self.dtype],
         )
         independent = (failed == 0) & (smallest > _BY_MATRIX * self.column_norm)
-        return Fit(torch.zeros_like(x).scatter_(1, which, z), converged, independent, steps)
+        inverse = torch.cholesky_inverse(factor).diagonal(dim1=1, dim2=2)
+        gain = (inverse * there).sum(1).sqrt()
+        return Fit(torch.zeros_like(x).scatter_(1, which, z), converged, independent, steps, gain)
 
     def _by_products(self, x: Tensor, b: Tensor) -> Fit:
         support = (x != 0).double()
@@ -116,7 +119,8 @@ class Supports:
             _CONVERGED[self.dtype],
         )
         values = self._ritz(support)
-        return Fit(z, converged, values[:, 0] > _BY_PRODUCTS**2 * values[:, 1], steps)
+        independent = values[:, 0] > _BY_PRODUCTS**2 * values[:, 1]
+        return Fit(z, converged, independent, steps, torch.zeros_like(values[:, 0]))
 
     def _ritz(self, support: Tensor) -> Tensor:
         """Smallest and largest eigenvalue of A_SᵀA_S, ``[B, 2]``, by Lanczos steps: the smallest is never too small."""

@@ -78,6 +78,11 @@ class Wanted:
             )
 
 
+def falls_back(wanted: Wanted) -> bool:
+    """Whether samples that are not certified may be solved again: not beyond a number of entries that was asked for."""
+    return not (wanted.algorithm == "omp" and wanted.layers is not None)
+
+
 def solver(A: Any, wanted: Wanted) -> Solver:
     """A solver for a matrix ``[m, n]``, not yet tuned or trained.
 

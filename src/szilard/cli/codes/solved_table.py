@@ -49,6 +49,7 @@ def show_solved(
     out: Path,
     solver: str,
     shape: tuple[int, int],
+    fell: int,
     *,
     seconds: float,
     wide: bool,
@@ -60,6 +61,7 @@ def show_solved(
         out: the file that was written.
         solver: in words.
         shape: of the codes.
+        fell: how many samples FISTA with continuation solved again.
         seconds: of the whole command.
         wide: all columns, however wide the terminal is.
     """
@@ -74,7 +76,8 @@ def show_solved(
     samples, codes = shape
     title = f"{printable(str(out), 200)}: {samples:,} samples of {codes:,} codes, in {seconds:,.1f} s"
     show(Table(columns, title=title, transposes=True), wide=wide)
-    say_wrapped(f"Solver: {solver}.")
+    again = f" It left {fell:,} of {samples:,} samples to FISTA with continuation." if fell else ""
+    say_wrapped(f"Solver: {solver}.{again}")
     say_wrapped(
         "Residuals are ‖b - A x‖ / ‖b‖. "
         + " ".join(f"{one['certificate']}: {one['meaning']}." for one in found)

@@ -61,14 +61,17 @@ def solve(
     A = None if dictionary is None else _matrix(dictionary, b, atoms_in_rows=atoms_in_rows)
     tell = messages.library_notifier(quiet=quiet or json)
     found = making.solver(A, wanted) if solver is None else making.kept(solver, A)
-    guard = Guard(found, noise=noise, snr=snr, penalty=penalty)
+    own = getattr(found, "penalty", None) is not None  # the solver has it
+    guard = Guard(
+        found, noise=noise, snr=snr, penalty=None if own else penalty, fall_back=making.falls_back(wanted)
+    )
     rows = solving.checked(guard, b)
     wanted.check_penalty(found, rows)
     if solver is None:
         making.prepare(found, b, wanted, tell)
     with output.writing(out):
         n = found.operator.shape[1]
-        result = solving.solve(guard, rows, lambda done, of: tell(f"solved {done:,} of {of:,} samples"))
+        result, fell = solving.solve(guard, rows, lambda done, of: tell(f"solved {done:,} of {of:,} samples"))
         if keep is not None:
             save(found, keep)
         arrays.write(out, result)
@@ -81,11 +84,13 @@ def solve(
             "samples": len(b),
             "codes": n,
         }
-        output.as_json({**content, "certificates": table, "seconds": seconds})
+        output.as_json({**content, "certificates": table, "fallback": fell, "seconds": seconds})
     elif quiet:
         output.say(str(out))
     else:
-        solved_table.show_solved(table, out, making.described(found), (len(b), n), seconds=seconds, wide=wide)
+        solved_table.show_solved(
+            table, out, making.described(found), (len(b), n), fell, seconds=seconds, wide=wide
+        )
 
 
 def _check_files(out: Path, keep: Path | None, *inputs: Path | None) -> None:
