@@ -234,7 +234,7 @@ def test_the_file_is_opened_as_it_was(kept):
         ({"options": {"threshold": {}}}, "options"),
         ({"options": {"A": 1}}, "options"),
         ({"options": {"self": 1}}, "options"),
-        ({"options": {"damping": "much"}}, "options"),
+        ({"options": {"damping": "much"}}, "damping"),
         ({"options": {"selection": [1, 2, 3]}}, "selection"),
         ({"options": {"threshold": -1}}, "threshold"),
         ({"dtype": "int8"}, "dtype"),

@@ -21,9 +21,9 @@ ROUNDS = (
 )
 
 
-#: Factors of the first layer's threshold, where none of these helped: it is in the units of b, which may be any.
+#: Factors of the first layer's threshold, which is in the units of b, before a second search by those rounds.
 UNITS = tuple(100.0**power for power in (-1, 1, -2, 2, -3, 3, -4, 4))
-MARKED = 0.02  # by how much the loss is lower then
+MARKED = 0.02  # by how much the second must be better
 
 
 @torch.no_grad()
@@ -44,29 +44,34 @@ def search(solver: Unrolled, layer: int, state: State, batch: Batch, loss: Loss)
     numbers = [one for one in solver.layer_parameters(layer) if one.numel() == 1]
     best = float(loss(solver.apply_layer(state, layer), batch))
 
-    def tried(number: nn.Parameter, factors: tuple[float, ...], gain: float = 0.0) -> None:
-        """Leave a number at the best factor, if that lowers the loss by more than the gain."""
-        nonlocal best
+    def tried(number: nn.Parameter, factors: tuple[float, ...], best: float) -> float:
+        """Leave a number at the best factor, and return the loss there."""
         centre = number.clone()
         kept = centre.clone()
         for factor in factors:
             number.copy_(centre * factor)
             found = float(loss(solver.apply_layer(state, layer), batch))
-            if found < best - gain:
+            if found < best:
                 best, kept = found, number.clone()
         number.copy_(kept)
+        return best
 
-    def rounds() -> None:
+    def rounds(best: float) -> float:
         for factors in ROUNDS:
             for number in reversed(numbers):  # thresholds before steps
-                tried(number, factors)
+                best = tried(number, factors, best)
+        return best
 
-    rounds()
+    before = [one.clone() for one in numbers]
+    reached = rounds(best)
     if not layer and numbers:
-        before = best
-        tried(numbers[-1], UNITS, MARKED)
-        if best < before:
-            rounds()
+        after = [one.clone() for one in numbers]
+        for one, value in zip(numbers, before, strict=True):
+            one.copy_(value)
+        other = rounds(tried(numbers[-1], UNITS, best))
+        if not other < reached - MARKED:
+            for one, value in zip(numbers, after, strict=True):
+                one.copy_(value)
     return solver.apply_layer(state, layer)
 
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from szilard.errors import SzilardWarning
 from szilard.solve.operators import Operator
 
 DRAWS = 150  # codes for each size and noise
@@ -132,7 +134,11 @@ class Trials:
 
     def _tried(self, case: Case) -> bool:
         trial = draw(self.operator, case)
-        found, accepted = self.accepted(trial, case)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", SzilardWarning
+            )  # that says what these codes are, such as their size
+            found, accepted = self.accepted(trial, case)
         off = (found - trial.codes).norm(dim=1) / trial.codes.norm(dim=1)
         wrong = off > (self.error if case.share else self.exact)
         accepted = accepted & ((found != 0).sum(1) <= case.entries)
