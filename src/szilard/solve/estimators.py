@@ -137,7 +137,6 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             penalty=self.penalty,
             snr=self.snr,
             layers=0 if lasso else None,
-            debias=not lasso,
             # Not beyond the number of entries that was asked for.
             fall_back=not (self.algorithm == "omp" and self.layers is not None),
         )
@@ -158,7 +157,7 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if self.algorithm == "omp":
             return OMP(A, self.layers)
         if self.algorithm == "lasso":
-            return ContinuationFISTA(A, 0.0, 1)  # the guard makes its own, with a penalty for each sample
+            return OMP(A, 0)  # does nothing: the guard finds minima, with a penalty for each sample
         spanned = int(torch.linalg.matrix_rank(A)) == len(A)
         solver = HyperLISTA(
             A, 16 if self.layers is None else self.layers, damping=0.0 if spanned else _DAMPING

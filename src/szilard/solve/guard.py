@@ -60,8 +60,8 @@ class Guard:
         gap: the largest relative duality gap of a minimum.
         layers: the most layers of the solver; None: its own number, or twice that for HyperLISTA.
         iterations: the most of FISTA with continuation, for samples that fall back.
-        debias: whether minima of F are fitted on their support, for a support certificate. None: unless the solver
-            itself has a penalty, because then its minimum was asked for.
+        debias: whether minima of F are fitted on their support, which then may have a support certificate. That is
+            slow, because synthetic codes are solved in the same way.
         fall_back: whether samples that are not certified are solved again; False keeps the solver's codes.
         error: the largest ‖x - x*‖ / ‖x*‖ that a support certificate allows, judged on synthetic codes, under noise.
             Without noise it is 0.001, in float32 0.01.
@@ -81,7 +81,7 @@ class Guard:
         gap: float = _GAP,
         layers: int | None = None,
         iterations: int = 3000,
-        debias: bool | None = None,
+        debias: bool = False,
         fall_back: bool = True,
         error: float = 0.3,
     ) -> None:
@@ -97,8 +97,8 @@ class Guard:
         self.gap, self.iterations, self.fall_back = gap, iterations, fall_back
         self.layers = (2 if solver.goes_on else 1) * solver.layers if layers is None else layers
         own = getattr(solver, "penalty", None)
-        self.debias = own is None if debias is None else debias
-        self.minimises = own is not None and debias is None
+        self.debias = debias
+        self.minimises = own is not None and not debias
         if own is not None and self.minimises:
             if penalty is not None or getattr(solver, "relative", False):
                 raise SzilardError(
@@ -153,7 +153,10 @@ class Guard:
             work.layers[left] = state.layer
             last = state.layer == self.layers or self.solver.finished(state)
             # One that was longer stable has been tried.
-            tried = (stable <= _STABLE if last else stable == _STABLE).nonzero()[:, 0]
+            ready = stable <= _STABLE if last else stable == _STABLE
+            if self.solver.greedy:
+                ready |= state.residual.double().norm(dim=1) <= work.bound[left]
+            tried = ready.nonzero()[:, 0]
             accepted = tried[self._accept(work, state.x[tried], b[left[tried]], left[tried], _SOLVER)]
             if len(accepted):
                 keep = torch.ones_like(left, dtype=torch.bool).index_fill_(0, accepted, False)
@@ -193,6 +196,7 @@ class Guard:
         work.x[rows], work.gap[rows], work.penalty[rows] = x.double(), gap, penalty
         good = gap <= self.gap
         work.certify(rows[good], LASSO)
+        work.certify(rows[~good], NONE)
         return good
 
     def _fall_back(self, work: Notes, b: Tensor, left: Tensor) -> None:

@@ -43,6 +43,7 @@ class OMP(Solver):
     name = "omp"
     summary = "one entry a layer, then least squares on those that are there"
     equivariant = True
+    greedy = True
     unit_columns = True
     needs_matrix = True
 

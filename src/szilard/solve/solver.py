@@ -36,6 +36,7 @@ class Solver(nn.Module):
     )
     needs_matrix: ClassVar[bool] = False
     equivariant: ClassVar[bool] = False  # measurements that are twice as large have codes twice as large
+    greedy: ClassVar[bool] = False  # a layer adds an entry, so that supports are never stable
     goes_on: ClassVar[bool] = False  # more layers than its own number are as good as the first ones
     without_matrix: ClassVar[str] = "ista, fista or step_lista"
 
