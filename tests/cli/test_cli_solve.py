@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from cli_tools import szilard
 
+from szilard.cli.option_names import for_command_line
+from szilard.errors import SzilardWarning
+
 M, N = 60, 120
 
 
@@ -77,6 +80,16 @@ def test_other_algorithms(algorithm):
     assert set(np.load("codes.npz")["certificate"]) == {wanted}
 
 
+def test_matching_pursuit_keeps_to_its_number_of_entries():
+    with pytest.warns(SzilardWarning, match="allow more layers") as told:
+        typed = solve("--algorithm", "omp", "--layers", "3")
+    assert typed.code == 0, typed.output
+    assert for_command_line(str(told[0].message)).endswith("do not trust their codes, or allow more layers")
+    found = np.load("codes.npz")
+    assert (np.count_nonzero(found["x"], axis=1) <= 3).all()
+    assert {"none"} <= set(found["certificate"])
+
+
 def test_a_penalised_answer_is_the_minimum_that_scikit_learn_finds():
     from sklearn.linear_model import Lasso
 
@@ -138,7 +151,8 @@ def test_atoms_in_rows_and_an_npz_file_of_one_array():
         (("--algorithm", "omp", "--density", "0.1"), "leave it out"),
         (("--density", "1.5"), "between 0 and 1"),
         (("--density", "nan"), "between 0 and 1"),
-        (("--layers", "-1"), "layers"),
+        (("--layers", "-1"), "give at least 1 layer"),
+        (("--layers", "0"), "give at least 1 layer"),
         (("--noise", "-1"), "noise"),
         (("--solver", "none.szd"), "none.szd does not exist"),
         (("--solver", "A.npy", "--layers", "3"), "leave out --algorithm, --layers"),

@@ -30,6 +30,7 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         # If Python is the only way, say so.
         (rf"\bgive {_PYTHON} or {_PYTHON}", "in Python, give szilard.compress forward or evaluate"),
         (rf"\bgive ({_PYTHON})", r"in Python, give szilard.compress \1"),
+        (r", or let them fall back \(fall_back=True\)", ""),
         (r"\bload it with (?=drop_constant|task)", "use "),
         (r"\bgive calibration data\b", "give --data"),
         (r"\bgive calibration\b", "give --data"),

@@ -235,7 +235,7 @@ class Guard:
                 + (
                     "give more iterations or a larger penalty"
                     if self.fall_back
-                    else "let them fall back (fall_back=True)"
+                    else "allow more layers, or let them fall back (fall_back=True)"
                 ),
                 SzilardWarning,
                 stacklevel=4,

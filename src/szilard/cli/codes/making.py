@@ -47,6 +47,8 @@ class Wanted:
         name = DEFAULT if self.algorithm is None else self.algorithm
         if name not in KNOWN:
             raise SzilardError(f"--algorithm {name} is not known; take {', '.join(KNOWN)}")
+        if self.layers is not None and self.layers < 1:
+            raise SzilardError(f"--layers {self.layers} does nothing; give at least 1 layer")
         if self.snr is not None and self.noise is not None:
             raise SzilardError("--snr and --noise say the same; give one of them")
         if kept and any(one is not None for one in (self.algorithm, self.density, self.layers, self.damping)):

@@ -92,7 +92,11 @@ Penalty = Annotated[
 ]
 Layers = Annotated[
     int | None,
-    typer.Option("--layers", help="Layers or iterations.", rich_help_panel=_SEARCH),
+    typer.Option(
+        "--layers",
+        help="Layers or iterations; of omp, the most entries of a sample, beyond which none falls back.",
+        rich_help_panel=_SEARCH,
+    ),
 ]
 Damping = Annotated[
     float | None,
