@@ -413,6 +413,13 @@ def test_without_falling_back_the_solver_s_own_codes_are_returned():
     torch.testing.assert_close(answer.x, solver(b).x)
 
 
+def test_columns_that_differ_in_size_are_named_where_no_minimum_is_found():
+    A, _, b = problem(30, 60, 3)
+    A = A * torch.logspace(-2, 2, 60).double()
+    with pytest.warns(SzilardWarning, match="scale the columns of A, whose norms differ by 10000 times"):
+        Guard(ContinuationFISTA(A, 0.001, 100), iterations=100)(b)
+
+
 def test_a_guard_takes_a_solver():
     with pytest.raises(SzilardError, match="Guard takes a solver, not a Tensor"):
         Guard(torch.eye(3))

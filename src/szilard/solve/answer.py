@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -46,3 +47,17 @@ class Notes:
         """Gives samples a certificate."""
         for row in rows.tolist():
             self.certificate[row] = name
+
+    def warning(self, fix: str) -> str:
+        """The sentence about samples without a certificate.
+
+        Args:
+            fix: what can be done.
+        """
+        count, first = self.certificate.count(NONE), self.certificate.index(NONE)
+        gap = float(self.gap[first])
+        which = f"the first is row {first}" + (
+            "" if math.isnan(gap) else f", with a duality gap of {gap:.1e}"
+        )
+        of_all = f"{count} of {len(self.certificate)} samples have no certificate"
+        return f"{of_all} ({which}); do not trust their codes, or {fix}"

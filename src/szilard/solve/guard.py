@@ -42,6 +42,7 @@ _GAP = 1e-4
 _CLOSER = 0.7  # of the gap, so that rounding of the answer does not leave it above
 _SHARE = 3e-4  # of ‖Aᵀb‖_∞, for λ where no noise is known
 _STABLE = 2  # layers without a change of the support, before it is tried
+_FAR = 30.0  # times the smallest norm of a column, from which on minima are hard to find
 _EVERY = 10  # layers between two duality gaps of the solver's own minimum
 _SOLVER, _FALLBACK = "solver", "fallback"
 
@@ -228,18 +229,7 @@ class Guard:
         counts = {name: work.certificate.count(name) for name in (SUPPORT, LASSO, NONE)}
         counts["fallback"] = fell
         if counts[NONE]:
-            first = work.certificate.index(NONE)
-            warnings.warn(
-                f"{counts[NONE]} of {len(b)} samples have no certificate (the first is row {first}"
-                f"{self._gap_of(work, first)}); do not trust their codes, or "
-                + (
-                    "give more iterations or a larger penalty"
-                    if self.fall_back
-                    else "allow more layers, or let them fall back (fall_back=True)"
-                ),
-                SzilardWarning,
-                stacklevel=4,
-            )
+            warnings.warn(work.warning(self._fix()), SzilardWarning, stacklevel=4)
         return Answer(
             x,
             (off / size).where((size > 0) | (off > 0), 0.0),
@@ -251,6 +241,11 @@ class Guard:
             counts,
         )
 
-    def _gap_of(self, work: Notes, row: int) -> str:
-        gap = float(work.gap[row])
-        return "" if math.isnan(gap) else f", with a duality gap of {gap:.1e}"
+    def _fix(self) -> str:
+        """What can be done for samples without a certificate."""
+        if not self.fall_back:
+            return "allow more layers, or let them fall back (fall_back=True)"
+        norms = self._given.column_norms()
+        ratio = 1.0 if norms is None else float(norms.max() / norms.min())
+        more = f", or scale the columns of A, whose norms differ by {ratio:.0f} times" if ratio > _FAR else ""
+        return "give more iterations or a larger penalty" + more
