@@ -160,7 +160,12 @@ def test_a_decode_that_fails_leaves_nothing(store, tmp_path, monkeypatch, name, 
         return whole(*given)
 
     monkeypatch.setattr(calls, "decoded", decoded)
-    typed = szilard("decode", store, "-o", name, "--variable", "t", "--workers", 1)
+    # A test run that a shell started in the background ignores the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        typed = szilard("decode", store, "-o", name, "--variable", "t", "--workers", 1)
+    finally:
+        signal.signal(signal.SIGINT, before)
     if error is not None:
         typed.refused(f"the disk is full: {name} could not be written")
     else:
