@@ -114,7 +114,7 @@ def fallbacks(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=150, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.05)
+    figure.savefig(path, dpi=100, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.05)
     plt.close(figure)
 
 
