@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -22,16 +24,20 @@ class Exchange:
 
     def __init__(self, A: Matrix) -> None:
         self.A = A
-        self.products: Tensor | None = A.A.t() @ A.A if A.shape[1] <= _MOST_CODES else None
 
-    def decided(self, z: Tensor, residual: Tensor, bound: Tensor, error: Tensor) -> Tensor:
+    @functools.cached_property
+    def products(self) -> Tensor | None:
+        """Products of the columns with each other ``[n, n]``, made when a support is first judged; None: too many."""
+        return self.A.A.t() @ self.A.A if self.A.shape[1] <= _MOST_CODES else None
+
+    def decided(self, z: Tensor, residual: Tensor, bound: Tensor, error: float) -> Tensor:
         """Whether no such move exists ``[B]``.
 
         Args:
             z: least-squares codes ``[B, n]``, float64.
             residual: b - A z, ``[B, m]``.
             bound: the largest residual that the noise explains ``[B]``.
-            error: the largest change of a code that is allowed, as a share of its norm ``[B]``.
+            error: the largest change of a code that is allowed, as a share of its norm.
         """
         if self.products is None:
             return torch.ones(len(z), dtype=torch.bool, device=z.device)

@@ -13,8 +13,8 @@ For each sample, the first of these that holds is its certificate:
 A solver of that minimum (:class:`~szilard.solve.ista.ISTA` and its kind) is asked for it, so that its answers have the
 certificate lasso or none.
 
-A support certificate is evidence, no proof: the synthetic codes have random supports, and real ones may prefer those
-that the matrix confuses. Under noise, entries below it leave no trace.
+A support certificate is evidence, no proof: real codes may be of no kind that was tried. Under noise, entries below it
+leave no trace.
 """
 
 from __future__ import annotations

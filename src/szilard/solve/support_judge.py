@@ -102,7 +102,7 @@ class SupportJudge:
             good &= _SURE * deviation * fit.gain <= self.error * z.norm(dim=1)
         x_given = z if self.scales is None else z / self.scales
         if self.exchange is not None and self.norms is not None:
-            error = limit.new_full((len(some),), self.error if noisy else self.exact)
+            error = self.error if noisy else self.exact
             good &= self.exchange.decided(x_given * self.norms, rest, limit, error)
         if route is not None:
             rows = good.nonzero()[:, 0]

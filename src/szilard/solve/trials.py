@@ -11,7 +11,6 @@ kind.
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -189,6 +188,6 @@ class Trials:
 def _sizes() -> Iterator[int]:
     """1, 2, 3, 4, 6, ..., each about 1.3 times the one before."""
     now = 1
-    for _ in itertools.count():
+    while True:
         yield now
         now = max(now + 1, round(now * _GROWTH))
