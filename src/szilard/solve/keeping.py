@@ -128,7 +128,8 @@ def _follows_from_matrix(solver: Solver, name: str) -> bool:
 def _own() -> list[type[Solver]]:
     """The algorithms of this package."""
     solve = importlib.import_module("szilard.solve")
-    found = (getattr(solve, name) for name in solve.__all__)
+    # Estimators, which import scikit-learn, are no solvers.
+    found = (getattr(solve, name) for name, module in solve._FROM.items() if module != "estimators")
     return [one for one in found if isinstance(one, type) and issubclass(one, Solver)]
 
 
