@@ -1,0 +1,1 @@
+"""Channels of a network: which belong together, and networks without some of them."""
