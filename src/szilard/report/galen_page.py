@@ -142,16 +142,16 @@ def _heads(view: GalenView) -> list[str]:
 
 
 def _table(view: GalenView) -> list[_Nats]:
-    """Rows of the table of sensitivity, with bars as shares of the largest value."""
+    """Rows of the table of sensitivity, with bars as shares of the largest value of a column."""
     found = _values(view)
     there = [number for number in (0, 1) if any(values[number] is not None for _, values in found)]
-    most = max((value for _, values in found for value in values if value is not None), default=0.0) or 1.0
+    most = [max((values[number] or 0.0 for _, values in found), default=0.0) or 1.0 for number in (0, 1)]
     rows = []
     for name, values in found:
         cells = []
         for number in there:
             value = values[number]
-            cells.append(("–", 0.0) if value is None else (shown_nats(value), max(0.0, value) / most))
+            cells.append(("–", 0.0) if value is None else (shown_nats(value), max(0.0, value) / most[number]))
         rows.append(_Nats(name, cells))
     return rows
 

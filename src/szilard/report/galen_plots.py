@@ -67,6 +67,8 @@ def sensitivity(curves: Sequence[Curve], kind: str) -> Plot | None:
         for number, curve in reversed(list(enumerate(named))):
             axes.plot(*_drawn(curve), color=colour(number), label=curve.name, marker="o", markersize=3)
         log_scale(axes)
+        if kind == "channels":
+            axes.set_xlim(left=0, right=1)
         axes.invert_xaxis()
         if kind == "channels":
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
@@ -148,7 +150,7 @@ def best_so_far(points: Points, target: float | None) -> Plot | None:
             lowest = min(lowest, max(nats, _LEAST))
         best.append(lowest)
     start = next((number for number, value in enumerate(best) if value < math.inf), None)
-    if start is None or len(best) - start < 2:
+    if start is None or best[start] == best[-1]:
         return None
 
     def paint(axes: Any) -> None:
