@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from szilard.cost.clock import Clock
+from szilard.cost.interleave import TURN
 from szilard.cost.latency import latencies
 from szilard.errors import SzilardError
 
@@ -52,7 +53,8 @@ class Meter:
             try:
                 found = latencies(
                     runs, threads=self.threads, noisy=self.noisy and last, clock=self.clock, reference=self.reference,
-                    **({"budget": 0.0, "turn": 0.005, "warm_up": 0.01} if self.brief else {}),
+                    budget=0.0 if self.brief else 2.0, turn=0.005 if self.brief else TURN,
+                    warm_up=0.01 if self.brief else 0.1,
                 )  # fmt: skip
             except SzilardError:
                 if last:

@@ -33,7 +33,7 @@ def policy_rows(units: ChannelUnits, policy: Policy, first: str | None = None) -
     sizes = units.sizes(units.kept_of(policy))
     bits = {layer.name: layer.weight_bits for layer in policy.layers}
     return {
-        name: Row.of(shape, *sizes[name], bits[name], first=name == first)
+        name: Row.of(shape, sizes[name][0], sizes[name][1], bits[name], first=name == first)
         for name, shape in units.layers.items()
     }
 

@@ -55,11 +55,12 @@ class _Graph:
         import onnx
 
         if bits != 8:
-            values = self.random.standard_normal((*shape,), dtype=np.float32) * np.float32(0.05)
-            return self.tensor(values), self.tensor(np.zeros(shape[0], np.float32))
+            drawn = self.random.standard_normal(shape, dtype=np.float32) * np.float32(0.05)
+            return self.tensor(drawn), self.tensor(np.zeros(shape[0], np.float32))
         steps = np.full(shape[0], 0.01, np.float32)
         integers = self.random.integers(-_WEIGHTS, _WEIGHTS + 1, shape).astype(np.int8)
-        names = []
+        names: list[str] = []
+        values: np.ndarray
         for values, step in ((integers, steps), (np.zeros(shape[0], np.int32), steps * _SCALE)):
             parts = [self.tensor(values), self.tensor(step), self.tensor(np.zeros(shape[0], values.dtype))]
             names.append(f"w{len(self.nodes)}")
