@@ -1,4 +1,4 @@
-"""Branches that a sum adds to a shortcut: without any of their channels they add a constant, and no layer of them runs."""
+"""Branches that a sum adds to a shortcut: without channels they add a constant, and none of their layers runs."""
 
 from __future__ import annotations
 
@@ -173,6 +173,7 @@ def nodes_of_branch(network: fx.GraphModule, branch: Branch) -> str:
 
 def _normalised(bias: Tensor, norm: _BatchNorm) -> Tensor:
     """A constant behind a BatchNorm in eval mode."""
-    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     value = (bias - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
     return value if norm.weight is None else value * norm.weight + norm.bias
