@@ -133,16 +133,18 @@ def _axes(value: object) -> int:
 
 
 @torch.no_grad()
-def end_branches(network: fx.GraphModule, empty: Collection[Branch]) -> None:
+def end_branches(network: fx.GraphModule, empty: Collection[Branch], nodes: Mapping[str, fx.Node]) -> None:
     """Replace branches whose layers have no channels by the constants that they add; in place.
 
     Their layers, and those before them that nothing else reads, leave the network.
 
     Args:
-        network: its modules have been cut, so that the reader of a branch has no inputs.
+        network: whose graph is changed.
         empty: branches without channels.
+        nodes: of the graph, by their names when the branches were found.
     """
-    nodes = {node.name: node for node in network.graph.nodes}
+    if not empty:
+        return
     for branch in empty:
         node = nodes[branch.add]
         reader = network.get_submodule(branch.reader)
@@ -153,7 +155,7 @@ def end_branches(network: fx.GraphModule, empty: Collection[Branch]) -> None:
             norm = network.get_submodule(branch.norm)
             assert isinstance(norm, _BatchNorm)
             bias, rectified = _normalised(bias, norm), isinstance(norm, NormReLU)
-        made = nodes_of_branch(network, branch)
+        made = branch.reader if rectified else branch.norm or branch.reader  # the last module before the sum
         other = next(one for one in node.all_input_nodes if str(one.target) != made)
         network.set_submodule(made, Shift(bias.clone(), branch.axes, rectified).train(network.training))
         with network.graph.inserting_before(node):
@@ -163,12 +165,6 @@ def end_branches(network: fx.GraphModule, empty: Collection[Branch]) -> None:
     network.graph.eliminate_dead_code()
     network.delete_all_unused_submodules()
     network.recompile()
-
-
-def nodes_of_branch(network: fx.GraphModule, branch: Branch) -> str:
-    """Name of the module that is the last of a branch."""
-    rectified = branch.norm and isinstance(network.get_submodule(branch.norm), NormReLU)
-    return branch.reader if rectified else branch.norm or branch.reader
 
 
 def _normalised(bias: Tensor, norm: _BatchNorm) -> Tensor:
