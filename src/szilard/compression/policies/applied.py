@@ -40,7 +40,8 @@ def apply(
     small.eval()
     if kept:
         reestimate_batchnorm(small, [(inputs, inputs)])
-    bits = bits_of(policy)
+    there = dict(small.named_modules())  # without layers that have no channels
+    bits = {name: given for name, given in bits_of(policy).items() if name in there}
     return with_integers(small, bits, inputs).eval() if bits else small
 
 

@@ -39,10 +39,12 @@ class Sensitivity:
         space: whose options were measured.
         nats: ``[decision][option]``; 0 for the first option, which leaves the network as it is. Infinite for options
             whose network has outputs that are not finite.
+        examples: number of inputs.
     """
 
     space: Space
     nats: tuple[tuple[float, ...], ...]
+    examples: int = 0
 
     def curve(self, decision: str, kind: str | None = None) -> list[tuple[Option, float]]:
         """Options of a decision with their nats.
@@ -123,6 +125,7 @@ def measure(
             (0.0, *(found[number, option] for option in range(1, len(one.options))))
             for number, one in enumerate(space.decisions)
         ),
+        len(x),
     )
 
 
@@ -222,7 +225,10 @@ def _hash(
     described = [[d.name, d.kind, list(d.layers), list(d.options)] for d in space.decisions]
     text = [described, {k: list(v) for k, v in space.pools.items()}, dict(space.fixed), likelihood]
     made.update(json.dumps(text, sort_keys=True).encode())
-    tensors = {**{f"ranks/{name}": rank.argsort(stable=True) for name, rank in ranks.items()}, "inputs": inputs}
+    tensors = {
+        **{f"ranks/{name}": rank.argsort(stable=True) for name, rank in ranks.items()},
+        "inputs": inputs,
+    }
     for name, tensor in sorted({**network.state_dict(), **tensors}.items()):
         made.update(f"{name} {tensor.dtype} {list(tensor.shape)};".encode())
         made.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
