@@ -7,12 +7,14 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from found_policies import NATS, found, trials
+from found_policies import found, trials
 from torch import nn
 
-from szilard.compression.policies import found_page
+from szilard.compression.policies import found_page, sensitivity_curves
+from szilard.compression.policies.sensitivity import Sensitivity
+from szilard.compression.policies.space import Decision, Space
 from szilard.report import galen_page, galen_plots
-from szilard.report.galen_page import GalenView, LayerBar
+from szilard.report.galen_page import Alone, GalenView, LayerBar
 from szilard.report.galen_plots import Curve, Points
 
 pytestmark = pytest.mark.pictures("galen_plots")
@@ -83,14 +85,28 @@ def test_infinite_and_zero_kl_can_be_drawn():
 
 
 def test_half_of_the_channels_is_the_closest_option():
-    assert galen_page.at_half(Curve("a", [1, 0.75, 0.5, 0.25], NATS[0])) == 0.11
-    assert galen_page.at_half(Curve("a", [1, 0.6], [0, 0.2])) == 0.2
-    assert galen_page.at_half(Curve("a", [1, 0.9], [0, 0.2])) is None
-    assert galen_page.at_eight_bits(Curve("a", [32, 4], [0, 0.2])) is None
+    space = Space(
+        (
+            Decision("a", "channels", ("a",), (8, 6, 4, 2)),
+            Decision("b", "channels", ("b",), (10, 9)),
+            Decision("b", "bits", ("b",), ((32, 32), (8, 8), (8, 32), (4, 32), (2, 32))),
+        ),
+        {"a": ("a",), "b": ("b",)},
+    )
+    measured = Sensitivity(space, ((0.0, 0.1, 0.2, 0.3), (0.0, 0.4), (0.0, 0.5, 0.6, 0.7, math.inf)), 256)
+    assert sensitivity_curves.alone(measured) == [Alone("a", 0.2, None), Alone("b", None, 0.5)]
+    assert sensitivity_curves.of_channels(measured)[0] == Curve("a", [1, 0.75, 0.5, 0.25], [0, 0.1, 0.2, 0.3])
+    assert sensitivity_curves.of_bits(measured) == [Curve("b", [8, 4, 2], [0.6, 0.7, math.inf])]
 
 
 def test_a_page_of_sensitivity_alone_leaves_the_rest_out():
-    view = GalenView("Sensitivity", "net.pt", channels=[Curve("<b>&", [1, 0.5], [0, 0.2])], examples=256)
+    view = GalenView(
+        "Sensitivity",
+        "net.pt",
+        alone=[Alone("<b>&", 0.2)],
+        channels=[Curve("<b>&", [1, 0.5], [0, 0.2])],
+        examples=256,
+    )
     page = galen_page.render(view)
     assert re.findall(r"<h2>(.*?)</h", page) == ["Sensitivity"]
     assert "<b>&" not in page

@@ -21,7 +21,7 @@ class Curve:
     Attributes:
         name: of the pool of channels, or of the layer.
         x: shares of its channels that stay, or bits of its weights; falling.
-        nats: KL(original ‖ compressed), nats per example.
+        nats: KL(original ‖ compressed), nats per example; can be infinite.
     """
 
     name: str
@@ -54,8 +54,6 @@ def sensitivity(curves: Sequence[Curve], kind: str) -> Plot | None:
     known = [curve for curve in curves if len(curve.x) > 1]
     if not known:
         return None
-    if kind == "bits" and max(len(curve.x) for curve in known) == 2:
-        return None  # two points make no curve; the bars of the page show them
     ranked = sorted(known, key=_last, reverse=True)
     named = ranked[:_NAMED]
 
