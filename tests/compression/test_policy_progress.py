@@ -7,7 +7,6 @@ import io
 import pytest
 from rich.console import Console
 
-from szilard.compression.policies import search_bar
 from szilard.compression.policies.search_bar import SearchBar, duration
 from szilard.compression.policies.search_progress import SearchProgress, progress_of
 
@@ -89,11 +88,16 @@ def test_an_object_is_used_itself():
 def test_a_bar_ends_after_an_error():
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     bar = SearchBar(console, clock=Clock())
-    with pytest.raises(KeyboardInterrupt), bar:
-        bar.stage("searching")
-        raise KeyboardInterrupt
+
+    def stopped() -> None:
+        with bar:
+            bar.stage("searching")
+            assert bar._bar is not None
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     assert bar._bar is None
-    assert search_bar.EVERY == 10
 
 
 def test_durations():
