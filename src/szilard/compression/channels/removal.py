@@ -95,7 +95,7 @@ class Plan:
         graph.lint()
         small = fx.GraphModule(network, graph)
         end_branches(small, ended.values(), {old.name: node for old, node in new.items()})
-        return small
+        return small.eval()  # modules that only hold others are new
 
 
 @torch.no_grad()
