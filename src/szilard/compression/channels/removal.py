@@ -62,7 +62,7 @@ class Plan:
         network = copied(network).eval()
         modules = dict(network.named_modules(remove_duplicate=False))
         for name, one in cuts.items():
-            inputs, outputs = _stays(one, gone, modules, name)
+            inputs, outputs = stays(one, gone, modules, name)
             if not (inputs is None or bool(inputs.all())) or not (outputs is None or bool(outputs.all())):
                 cut(modules[name], inputs, outputs)
         graph, new = fx.Graph(), dict[fx.Node, fx.Node]()
@@ -85,6 +85,23 @@ class Plan:
         graph.lint()
         return fx.GraphModule(network, graph)
 
+    def changes_constants(self, network: nn.Module, gone: set[int]) -> bool:
+        """Whether the forward of the network itself would need other constants without some units."""
+        modules = dict(network.named_modules(remove_duplicate=False))
+        graph, new = fx.Graph(), dict[fx.Node, fx.Node]()
+        for node in self.graph.nodes:
+            made = new[node] = graph.node_copy(node, lambda old: new[old])
+            before = made.op, made.target, str(made.args), str(made.kwargs)
+            given = _layouts(self.held.get(_first(node)), gone)  # type: ignore[arg-type]
+            result = _layouts(self.held.get(node), gone)
+            if isinstance(modules.get(str(node.target)), nn.Unflatten) and _changes(result):
+                return True
+            if _changes(given) or _changes(result):
+                rewrite(made, None, self.args.get(node, ()), given, result)
+            if (made.op, made.target, str(made.args), str(made.kwargs)) != before:
+                return True
+        return False
+
 
 @torch.no_grad()
 def without(network: nn.Module, cuts: Mapping[str, Cut], gone: set[int]) -> nn.Module:
@@ -92,7 +109,7 @@ def without(network: nn.Module, cuts: Mapping[str, Cut], gone: set[int]) -> nn.M
     network = copied(network).eval()
     modules = dict(network.named_modules(remove_duplicate=False))
     for name, one in cuts.items():
-        silence(modules[name], *_stays(one, gone, modules, name))
+        silence(modules[name], *stays(one, gone, modules, name))
     return network
 
 
@@ -102,7 +119,7 @@ def agree(network: nn.Module, other: nn.Module, inputs: Tensor) -> bool:
     return bool(probe.inputs) and probe.agrees(other)
 
 
-def _stays(
+def stays(
     one: Cut, gone: set[int], modules: Mapping[str, nn.Module], name: str
 ) -> tuple[Tensor | None, Tensor | None]:
     found = []
