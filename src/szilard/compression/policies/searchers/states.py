@@ -45,7 +45,7 @@ class States:
                     problem.cost(original) - problem.cost(alone),
                 ]
             )
-        self._fixed = np.array(rows, dtype=np.float64).reshape(count, -1)
+        self._fixed = np.array(rows, dtype=np.float64).reshape(count, -1 if count else 0)
 
     @property
     def size(self) -> int:
