@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from szilard import atomic, metrics
 from szilard.deploy.backends.onnx_runtime import OnnxRuntime, Session, finished
 from szilard.deploy.backends.quiet import quiet
 from szilard.deploy.compiled import Compiled, Prediction
+from szilard.deploy.int8_nodes import joining, products, products_of
 from szilard.deploy.loading import load
 from szilard.deploy.uncertainty import OfClasses, OfLabels
 from szilard.errors import SzilardError, SzilardWarning, first_line
@@ -65,6 +66,8 @@ def quantise(
     *,
     path: Path | str | None = None,
     reduce_range: bool = True,
+    layers: Collection[str] | None = None,
+    joined: bool = False,
 ) -> tuple[Compiled, Effects]:
     """Weights and activations as 8-bit integers: static quantisation with ONNX Runtime's quantiser.
 
@@ -79,18 +82,28 @@ def quantise(
         path: file to write.
         reduce_range: 7 bits for weights. Processors without VNNI add pairs of 8-bit products in 16 bits, which can
             overflow.
+        layers: names of the layers in the network, such as ``"layer1.0.conv1"``, whose products become integers; by
+            default all.
+        joined: activations and additions between these products stay integers, too, which is faster and rounds sums.
 
     Returns:
         the quantised network, and what that did.
 
     Raises:
-        SzilardError: another backend, inputs of another shape, or a network without anything to quantise.
+        SzilardError: another backend, inputs of another shape, an unknown layer, or a network without anything to
+            quantise.
     """
     original, session = _original(source)
     model = _model(session)
-    nodes = _products(model)
-    if not nodes:
-        raise SzilardError("the network has no product with a stored weight; there is nothing to quantise")
+    chosen = products(model) if layers is None else products_of(model, layers)
+    if not chosen:
+        raise SzilardError(
+            "the network has no product with a stored weight; there is nothing to quantise"
+            if layers is None
+            else "layers is empty; name at least one layer, or leave it out for all"
+        )
+    others = joining(model, chosen) if joined else []
+    nodes = [node.name for node in (*chosen, *others)]
     given = calibration if evaluation is None else torch.cat([calibration, evaluation.x])
     wanted = answers(original, given)
     if not bool((calibration != calibration[:1]).any()):
@@ -115,7 +128,9 @@ def quantise(
         except Exception as error:
             raise SzilardError(f"ONNX Runtime cannot quantise the network: {first_line(error)}") from error
     bits = 7 if reduce_range else 8
-    note = f"{len(nodes)} products in integers: {bits}-bit weights by channel, 8-bit activations"
+    note = f"{len(chosen)} products in integers: {bits}-bit weights by channel, 8-bit activations"
+    if others:
+        note += f"; {len(others)} operations between them in 8-bit integers"
     found = rewritten(original, session, made, note, path)
     effects = Effects(
         float((answers(found, given).answer - wanted.answer).abs().max()),
@@ -197,17 +212,6 @@ def _model(session: Session) -> Any:
     import onnx
 
     return onnx.load_model_from_string(session.content)
-
-
-def _products(model: Any) -> list[str]:
-    """Names of the products and convolutions with a stored weight; all get a name."""
-    stored = {one.name for one in model.graph.initializer if len(one.dims) > 1}
-    found = []
-    for number, node in enumerate(model.graph.node):
-        node.name = node.name or f"node{number}"
-        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in stored:
-            found.append(node.name)
-    return found
 
 
 def _reader(network: Compiled, x: Tensor, session: Session) -> Any:
