@@ -1,6 +1,6 @@
 """A space of three decisions whose best policy is known, because all its policies can be listed.
 
-Two pools of 16 channels and the bits of the layer between them: 256 policies. The time of a layer is a staircase (four
+Two pools of 16 channels and the bits of the layer between them: 1024 policies. The time of a layer is a staircase (two
 channels are computed at once), and the KL is not the sum over decisions: what one pool loses makes the other one more
 important, and rounding hurts a narrow layer more. The policy that is best under the sum of the single KLs is not the
 best one.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from szilard.compression.policies.problem import Problem
 from szilard.compression.policies.space import Choice, Decision, Space
 
-WIDTHS = (16, 14, 12, 10, 8, 6, 4, 2)
+WIDTHS = tuple(range(16, 0, -1))
 BITS = ((32, 32), (8, 8), (4, 8), (2, 8))
 SPEED = (1.0, 0.55, 0.45, 0.4)  #: seconds of the layer between, as a share of those in float32
 ROUNDING = (0.0, 0.02, 0.09, 0.5)  #: KL of its bits alone
@@ -50,7 +50,7 @@ def kl(choice: Choice) -> float:
     first, second, bits = choice
     a, b = 1 - WIDTHS[first] / 16, 1 - WIDTHS[second] / 16
     alone = 0.9 * a**1.5 + 0.8 * b**2 + ROUNDING[bits]
-    return alone + 1.2 * a * b + b * ROUNDING[bits]
+    return alone + 1.5 * a * b + b * ROUNDING[bits]
 
 
 def cost(choice: Choice) -> float:
@@ -59,7 +59,7 @@ def cost(choice: Choice) -> float:
 
 
 def _seconds(choice: Choice) -> float:
-    first, second = (4 * math.ceil(WIDTHS[option] / 4) for option in choice[:2])
+    first, second = (2 * math.ceil(WIDTHS[option] / 2) for option in choice[:2])
     return 15.0 + 3.0 * first + first * second * SPEED[choice[2]] + 2.0 * second
 
 

@@ -62,10 +62,16 @@ def opened(request: Request, shown: Shown) -> Opened:
     Raises:
         SzilardError: it cannot be opened, is no network of point weights, or does not return logits or values.
     """
+    path = request.path
+    if not saved_network.is_finished(path) and request.data_options.get("name") is None:
+        raise SzilardError(
+            f"{path} does not say which data it is for, and a policy needs inputs on which outputs are compared; add "
+            "--data"
+        )
     found = file_compression.opened(request, request.task, shown.tell)
     if isinstance(found, NetworkAndExamples):
         return _of_examples(found)
-    return _of_saved(*found, request.path)
+    return _of_saved(*found, path)
 
 
 def run(

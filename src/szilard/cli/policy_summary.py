@@ -104,7 +104,7 @@ def _quality(figures: dict[str, Any]) -> table.Table:
         if after is None or figure is None:
             continue
         points = key in _IN_POINTS
-        change = f"{100 * (after - before):+.2f} pt" if points else f"{after - before:+.3g}"
+        change = f"{100 * (after - before):+.2f} pt" if points else f"{after - before:+.3f}"
         mark = " %" if points else f" {figure.unit}" if figure.unit == "nats" else ""
         rows.append(
             (
@@ -142,8 +142,8 @@ def _sentences(figures: dict[str, Any]) -> list[str]:
     )
     if figures["before"]:
         found.append(
-            f"Quality is that on {figures['judged_on']:,} examples of the validation split of {figures['data']}, which "
-            "the search does not see."
+            f"Quality: of {figures['judged_on']:,} examples of the validation split of {figures['data']}, which the "
+            "search does not see."
         )
     found.append(_work(figures))
     whole = list(figures["whole"].items())

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from szilard.compression.channels.marks import Marks, fixed_marks
+from szilard.compression.channels.names import name_of
 from szilard.compression.channels.ties import Ties
 from szilard.compression.channels.tracing import Traced
 from szilard.errors import printable
@@ -66,9 +67,7 @@ class Call:
     @property
     def name(self) -> str:
         """The name of the module, function or method that is called, for a sentence."""
-        target = self.node.target
-        text = target if isinstance(target, str) else getattr(target, "__name__", str(target))
-        return printable(text, 80)
+        return printable(name_of(self.node), 80)
 
     @property
     def module(self) -> nn.Module:

@@ -37,7 +37,7 @@ class Tracer(fx.Tracer):
         closed: users' modules without children are leaves, too.
     """
 
-    def __init__(self, closed: bool) -> None:
+    def __init__(self, closed: bool = False) -> None:
         super().__init__()
         self.closed = closed
 

@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from szilard.compression.channels.call import Walk, each
+from szilard.compression.channels.branches import branches
 from szilard.compression.channels.layer_shapes import LayerShape, layer_shapes
 from szilard.compression.channels.policy_match import kept_by
+from szilard.compression.channels.pools import NONE, Grouped, Pool
+from szilard.compression.channels.removal import Cut, Plan, Units, agree, without
 from szilard.compression.channels.tracing import Traced
 from szilard.compression.channels.walking import walked
 from szilard.compression.policies.policy import Policy
 from szilard.errors import SzilardError, first_line, printable
+from szilard.networks import copied
 from szilard.networks.evaluating import evaluating
 
-NONE = -1  #: in place of a unit, for a channel that cannot be removed
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Units that are in the same places, so that only their number matters for the shapes of all layers.
-
-    Attributes:
-        name: of the first layer that makes them, with "/2" and so on for further pools of that layer.
-        units: their numbers.
-        layers: whose outputs they are, in order of call.
-    """
-
-    name: str
-    units: tuple[int, ...]
-    layers: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Units of one module: ``inputs`` and ``outputs`` hold the unit of each, or :data:`NONE`.
-
-    They are None if no input or output can go.
-    """
-
-    inputs: tuple[int, ...] | None
-    outputs: tuple[int, ...] | None
+_DIFFERS = "the network would compute something else without some of its channels"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +48,9 @@ class ChannelUnits:
     of_layer: dict[str, tuple[str, ...]]
     fixed: dict[str, int]
     whole: dict[str, str]
-    producers: dict[str, tuple[int, ...]]
+    producers: dict[str, Units]
     cuts: dict[str, Cut]
+    _plan: Plan | None = field(repr=False)
     _inputs: Tensor = field(repr=False)
 
     @classmethod
@@ -102,12 +79,118 @@ class ChannelUnits:
                 walk = walked(Traced.of(network, few))
             except Exception as error:  # of a forward that has no static graph
                 why = f"the network has no static graph ({printable(first_line(error), 200)})"
-                names = [*layers, *odd]
                 fixed = {name: shape.outputs for name, shape in layers.items()}
-                pools: dict[str, tuple[str, ...]] = dict.fromkeys(layers, ())
-                return cls(layers, {}, pools, fixed, dict.fromkeys(names, why), {}, {}, few)
-        pools_found, of_layer, fixed, whole, producers, cuts = _found(walk, layers, odd)
-        return cls(layers, pools_found, of_layer, fixed, whole, producers, cuts, few)
+                whole = dict.fromkeys(layers, why) | odd
+                return cls(layers, {}, dict.fromkeys(layers, ()), fixed, whole, {}, {}, None, few)
+            while True:  # until every pool can lose a unit
+                found = Grouped(walk, layers, odd)
+                parts = found.of_layer, found.fixed, found.whole, found.producers, found.cuts, found.plan
+                units = cls(layers, found.pools, *parts, few)
+                wrong = units._wrong(network)
+                if not wrong:
+                    return units._with_branches(network, walk.traced)
+                for pool in wrong:
+                    found.fix(pool, _DIFFERS)
+
+    def smaller(self, network: nn.Module, kept: Mapping[str, Sequence[int]]) -> nn.Module:
+        """A network without the units that are not kept, in eval mode; it can be trained.
+
+        Its outputs are those of :meth:`masked`, which is checked on the inputs of :meth:`of`.
+
+        Args:
+            network: of this structure; it is not changed.
+            kept: for each pool, the places in it of the units that stay, from 0. Other pools stay whole.
+
+        Returns:
+            a graph module with the submodules of the network, by the same names.
+
+        Raises:
+            SzilardError: unknown pools or places, a layer without channels, or other outputs.
+        """
+        gone = self._gone(network, kept)
+        if self._plan is None:
+            return copied(network).eval()
+        small = self._plan.smaller(network, self.cuts, gone)
+        if gone and not agree(self._without(network, gone), small, self._inputs):
+            names = ", ".join(printable(name) for name in kept)
+            raise SzilardError(
+                f"the network without channels of {names} does not compute what it computes with zeros in their place; "
+                "leave these pools whole"
+            )
+        return small
+
+    def masked(self, network: nn.Module, kept: Mapping[str, Sequence[int]]) -> nn.Module:
+        """A copy of the network, of the same class and shapes and in eval mode, with zeros for units that are not kept.
+
+        Zero are the weights that make and read them, biases, and slope, shift and running mean of norms.
+
+        Args:
+            network: of this structure; it is not changed.
+            kept: as in :meth:`smaller`.
+
+        Raises:
+            SzilardError: unknown pools or places, or a layer without channels.
+        """
+        return self._without(network, self._gone(network, kept))
+
+    def _without(self, network: nn.Module, gone: set[int]) -> nn.Module:
+        ended = frozenset() if self._plan is None else frozenset().union(*self._plan.ended(gone))
+        return without(network, self.cuts, gone, ended)
+
+    def _with_branches(self, network: nn.Module, traced: Traced) -> ChannelUnits:
+        """The same, with the pools known that can lose all of their units."""
+        assert self._plan is not None
+        makers = {name: pool.layers for name, pool in self.pools.items()}
+        found = branches(
+            self._plan.graph, traced.modules, traced.values, self.reads, makers, self.of_layer, self.fixed
+        )
+        ends = {frozenset(self.pools[name].units): branch for name, branch in found.items()}
+        units = replace(self, _plan=replace(self._plan, branches=ends))
+        fit = {name for name in found if units._agrees(network, set(self.pools[name].units))}
+        kept = {
+            key: branch for key, branch in ends.items() if any(key == set(self.pools[n].units) for n in fit)
+        }
+        pools = {name: replace(pool, optional=name in fit) for name, pool in self.pools.items()}
+        return replace(self, pools=pools, _plan=replace(self._plan, branches=kept))
+
+    def _wrong(self, network: nn.Module) -> list[str]:
+        """Pools that change the network's function when they lose one unit."""
+        last = {name: {pool.units[-1]} for name, pool in self.pools.items() if len(pool.units) > 1}
+        if self._agrees(network, set().union(*last.values())):
+            return []
+        return [name for name, gone in last.items() if not self._agrees(network, gone)] or list(last)
+
+    def _agrees(self, network: nn.Module, gone: set[int]) -> bool:
+        if self._plan is None or not gone:
+            return True
+        try:
+            small = self._plan.smaller(network, self.cuts, gone)
+            return agree(self._without(network, gone), small, self._inputs)
+        except (SzilardError, RuntimeError, TypeError, ValueError, IndexError, AssertionError):
+            return False
+
+    def _gone(self, network: nn.Module, kept: Mapping[str, Sequence[int]]) -> set[int]:
+        """Units that are not kept."""
+        for name, shape in self.layers.items():
+            try:
+                weight = network.get_submodule(name).weight
+            except AttributeError:
+                weight = None
+            if not isinstance(weight, Tensor) or len(weight) != shape.outputs:
+                raise SzilardError(
+                    f"the network has no layer {printable(name)} with {shape.outputs} channels; give the network whose "
+                    "units these are"
+                )
+        gone: set[int] = set()
+        for name, places in kept.items():
+            units = self._pool(name).units
+            stay = [int(place) for place in places]
+            if len(set(stay)) != len(stay) or not all(0 <= place < len(units) for place in stay):
+                raise SzilardError(
+                    f"pool {printable(name)} has places 0 to {len(units) - 1}, each once, and not {stay[:20]}"
+                )
+            gone |= set(units) - {units[place] for place in stay}
+        return gone
 
     @cached_property
     def reads(self) -> dict[str, tuple[int, dict[str, int]]]:
@@ -159,6 +242,7 @@ class ChannelUnits:
             self.fixed,
             {name: len(pool.units) for name, pool in self.pools.items()},
             self.whole,
+            {name for name, pools in self.of_layer.items() if all(self.pools[one].optional for one in pools)},
         )
 
     def _pool(self, name: str) -> Pool:
@@ -167,57 +251,3 @@ class ChannelUnits:
                 f"there is no pool {printable(name)} of channels; the pools are {', '.join(map(printable, self.pools))}"
             )
         return self.pools[name]
-
-
-def _found(walk: Walk, layers: Mapping[str, LayerShape], odd: Mapping[str, str]) -> tuple[Any, ...]:
-    """All other attributes of :class:`ChannelUnits`."""
-    ties = walk.ties
-    made = {name: walk.made[name] for name in layers if name in walk.made}
-    numbers: dict[int, int] = {}  # of the units, by their set of channels
-    for channels in made.values():
-        for channel in channels:
-            if ties.reason(channel) is None:
-                numbers.setdefault(ties.find(channel), len(numbers))
-
-    def units(channels: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(numbers.get(ties.find(channel), NONE) for channel in channels)
-
-    places: dict[int, list[tuple[Any, int]]] = defaultdict(list)
-    for number, found in enumerate(walk.found.values()):
-        for part, marks in enumerate(each(found)):
-            for unit, count in Counter(units(marks.channels)).items():
-                places[unit].append(((number, part), count))
-    groups: dict[Any, list[int]] = defaultdict(list)
-    for unit in range(len(numbers)):
-        groups[tuple(places[unit])].append(unit)
-    pools: dict[str, Pool] = {}
-    pool_of: dict[int, str] = {}
-    for members in groups.values():
-        makers = tuple(name for name, channels in made.items() if members[0] in units(channels))
-        name, count = makers[0], 1
-        while name in pools:
-            count += 1
-            name = f"{makers[0]}/{count}"
-        pools[name] = Pool(name, tuple(members), makers)
-        pool_of |= dict.fromkeys(members, name)
-    of_layer: dict[str, tuple[str, ...]] = {}
-    fixed, whole = {}, dict(odd)
-    for name, shape in layers.items():
-        outputs = units(made.get(name, ()))
-        held = Counter(pool_of[unit] for unit in outputs if unit != NONE)
-        of_layer[name] = tuple(pool for pool in pools for _ in range(held[pool] // len(pools[pool].units)))
-        fixed[name] = shape.outputs - sum(held.values())
-        if not held:
-            whole[name] = next(
-                (reason for channel in made.get(name, ()) if (reason := ties.reason(channel)) is not None),
-                "it is not a module of the network's graph",
-            )
-    cuts = {
-        name: Cut(
-            None if place.inputs is None else units(place.inputs),
-            None if place.outputs is None else units(place.outputs),
-        )
-        for name, place in walk.places.items()
-    }
-    producers = {name: units(channels) for name, channels in walk.complete.items()}
-    return pools, of_layer, fixed, whole, producers, cuts

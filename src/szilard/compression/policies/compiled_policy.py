@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from szilard import deploy
 from szilard.compression.policies.policy import FLOAT, Policy
@@ -35,13 +37,14 @@ def compile_policy(
     network: nn.Module,
     policy: Policy,
     example: Tensor,
-    inputs: Tensor,
+    calibration: Tensor,
     *,
     path: Path | str | None = None,
     threads: int = 1,
     task: TaskName | Likelihood = "classification",
     batch: int | None = None,
     joined: bool = True,
+    **deployed: Any,
 ) -> Compiled:
     """Compile the small network of a policy into an ONNX file, whose integers have scales and zero points.
 
@@ -50,12 +53,14 @@ def compile_policy(
             and not changed.
         policy: whose bits are used.
         example: inputs ``[B, *shape]`` for shapes, and a comparison with PyTorch before anything is rounded.
-        inputs: ``[N, *shape]``, from which the ranges of activations are taken.
+        calibration: inputs ``[N, *shape]``, from which the ranges of activations are taken.
         path: file to write, ending in ``.onnx``.
         threads: of the runtime.
         task: of the outputs, or their likelihood.
         batch: the only size of batches that the file takes; by default any.
         joined: activations and residual sums between integers stay integers (:func:`szilard.deploy.quantise`).
+        deployed: further arguments of :func:`szilard.deploy.compile`. With ``inputs``, units, ``example`` and
+            ``calibration`` are in these.
 
     Returns:
         a function of inputs ``[B, *shape]``.
@@ -64,17 +69,13 @@ def compile_policy(
         SzilardError: bits that the runtime does not have, a layer that the file does not have, or as
             :func:`szilard.deploy.compile`.
     """
-    layers = integer_layers(policy)
+    there = dict(network.named_modules())  # without layers that have no channels
+    layers = [name for name in integer_layers(policy) if isinstance(there.get(name), nn.Linear | _ConvNd)]
     compiled = deploy.compile(
-        network,
-        example,
-        backend="onnx",
-        task=task,
-        batch=batch,
-        threads=threads,
-        path=None if layers else path,
-    )
-    return with_integers(compiled, layers, inputs, path=path, joined=joined) if layers else compiled
+        network, example, backend="onnx", task=task, batch=batch, threads=threads, path=None if layers else path,
+        **deployed,
+    )  # fmt: skip
+    return with_integers(compiled, layers, calibration, path=path, joined=joined) if layers else compiled
 
 
 def with_integers(

@@ -89,8 +89,8 @@ def _layer(where: str, given: Any) -> LayerPolicy:
             raise SzilardError(f"{where} has {key} = {_shown(value)}; write {what}")
         if key.endswith("bits") and value not in _BITS:
             raise SzilardError(f"{where} has {key} = {_shown(value)}; write 2 to 8, or 32 for float")
-    if given["channels"] < 1:
-        raise SzilardError(f"{where} keeps {_shown(given['channels'])} channels; write at least 1")
+    if given["channels"] < 0:
+        raise SzilardError(f"{where} keeps {_shown(given['channels'])} channels; write 0 or more")
     return LayerPolicy(**given)
 
 

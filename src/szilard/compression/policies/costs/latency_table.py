@@ -124,6 +124,8 @@ class LatencyTable:
         except FileNotFoundError:
             return {}
         except OSError as error:
+            if not self._named:
+                return {}
             raise SzilardError(f"the latency table {self.path} cannot be read: {error.strerror}") from error
         try:
             table = plain_json.loads(content)
@@ -134,7 +136,7 @@ class LatencyTable:
                 or not isinstance(rows, dict)
             ):
                 raise ValueError
-            good = all(isinstance(s, float | int) and math.isfinite(s) and s >= 0 for s in rows.values())
+            good = all(type(s) in (float, int) and math.isfinite(s) and s >= 0 for s in rows.values())
         except (ValueError, KeyError, TypeError):
             good = False
         if not good:

@@ -20,7 +20,7 @@ _MOST = 512  # combinations of options for one layer; those beyond are measured 
 
 
 def policy_rows(units: ChannelUnits, policy: Policy, first: str | None = None) -> dict[str, Row]:
-    """The row of each layer, in the order of their calls.
+    """The row of each layer that has channels, in the order of their calls.
 
     Args:
         units: the channels of the network.
@@ -35,6 +35,7 @@ def policy_rows(units: ChannelUnits, policy: Policy, first: str | None = None) -
     return {
         name: Row.of(shape, sizes[name][0], sizes[name][1], bits[name], first=name == first)
         for name, shape in units.layers.items()
+        if all(sizes[name])  # a layer without channels is not in the network
     }
 
 
@@ -53,8 +54,9 @@ def space_rows(space: Space, rows: Callable[[Policy], dict[str, Row]]) -> list[R
     for number, decision in enumerate(space.decisions):
         changed = [*original]
         changed[number] = len(decision.options) - 1
-        for name, row in rows(space.policy(tuple(changed))).items():
-            if row != plain[name]:
+        fewer = rows(space.policy(tuple(changed)))
+        for name, row in plain.items():
+            if fewer.get(name) != row:
                 choices[name].append(number)
     found = {row.key: row for row in plain.values()}
     for name, numbers in choices.items():
@@ -63,8 +65,9 @@ def space_rows(space: Space, rows: Callable[[Policy], dict[str, Row]]) -> list[R
             choice = [*original]
             for number, option in zip(numbers, chosen, strict=True):
                 choice[number] = option
-            row = rows(space.policy(tuple(choice)))[name]
-            found[row.key] = row
+            needed = rows(space.policy(tuple(choice))).get(name)
+            if needed is not None:
+                found[needed.key] = needed
     return list(found.values())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import gcd, prod
@@ -39,7 +40,8 @@ class Row:
     first: bool = False
 
     @classmethod
-    def of(cls, shape: LayerShape, inputs: int, outputs: int, bits: int, *, first: bool = False) -> Row:
+    @functools.lru_cache(maxsize=1 << 16)  # a search asks for the same few again and again
+    def of(cls, shape: LayerShape, inputs: int, outputs: int, bits: int, first: bool = False) -> Row:
         """The row of a layer when it has fewer channels.
 
         Args:
@@ -66,7 +68,7 @@ class Row:
         )
         return replace(row, pads=(*before, *behind))
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """A text that names the row in a file, such as ``conv 16>32 at 32x32 3x3 s2x2 d1x1 p1x1x1x1 g1 8 bits``."""
         parts = [

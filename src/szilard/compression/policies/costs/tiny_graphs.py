@@ -109,7 +109,7 @@ class _Graph:
         kind = onnx.TensorProto.FLOAT
         graph = onnx.helper.make_graph(
             self.nodes, "row", [onnx.helper.make_tensor_value_info("x", kind, list(self.shape))],
-            [onnx.helper.make_tensor_value_info(self.last, kind, None)], self.tensors,
+            [onnx.helper.make_tensor_value_info(self.last, kind, [None] * len(self.shape))], self.tensors,
         )  # fmt: skip
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", _OPSET)])
         model.ir_version = _IR

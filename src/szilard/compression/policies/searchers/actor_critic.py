@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -104,7 +105,7 @@ class ActorCritic:
 def _network(sizes: list[int], last: float, generator: torch.Generator) -> nn.Sequential:
     """Linear layers with ReLUs between; weights of the usual size from an own generator, the last ones small."""
     layers: list[nn.Module] = []
-    for number, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), 2):
+    for number, (inputs, outputs) in enumerate(itertools.pairwise(sizes), 2):
         layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
         bound = last if number == len(sizes) else inputs**-0.5
         with torch.no_grad():

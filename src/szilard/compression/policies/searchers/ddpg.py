@@ -22,6 +22,7 @@ _SIGMA, _DECAY = 0.5, 0.95
 _REMEMBERED = 100  # episodes
 _BASELINE = 0.1  # weight of an episode in the moving average
 _LEAST_KL = 1e-6  # nats
+_TRIES, _WIDENED = 8, 1.5  # for a policy that was not tried before; growth of the deviation from try to try
 
 
 class Agent:
@@ -29,33 +30,34 @@ class Agent:
 
     The published agents for pruning, quantisation and both are this class on spaces with decisions over channels, over
     bits, or both. Before each decision the agent sees a state (see
-    :class:`~szilard.compression.policies.searchers.states.States`), and answers with an action in [0, 1], whose parts of
-    equal length are the decision's options, from the original on.
+    :class:`~szilard.compression.policies.searchers.states.States`), and answers with an action in [0, 1], whose parts
+    of equal length are the decision's options, from the original on.
 
     **Warm-up**: the first 10 episodes are random policies that fit the target. Mean and deviation of their states then
     standardise all states.
 
-    **Target**: a budget wall, as in AMC (He et al., 2018): an option is taken only if the target can still be met with the
-    cheapest options of all later decisions, or else the next one after it. Then the budget that is left is used (see
-    :func:`~szilard.compression.policies.budget.fitted`), and the actions are those of the policy that was tried. A
-    penalty in the reward, which Galen uses, needs a weight, and spends evaluations on policies that miss the target; here
-    the predicted cost is known before anything is evaluated. Within the wall T·cost would only reward saving more than
-    was asked for, so the reward leaves it out.
+    **Target**: a budget wall, as in AMC (He et al., 2018): an option is taken only if the target can still be met with
+    the cheapest options of all later decisions, or else the next one after it. Then the budget that is left is used
+    (see :func:`~szilard.compression.policies.budget.fitted`), and the actions are those of the policy that was tried. A
+    penalty in the reward, which Galen uses, needs a weight, and spends evaluations on policies that miss the target;
+    here the predicted cost is known before anything is evaluated. Within the wall T·cost would only reward saving more
+    than was asked for, so the reward leaves it out.
 
     **Reward**: -log KL, minus its moving average. The KL of policies spans orders of magnitude, and the critic would
-    spend itself on the worst ones; the best policy is the same. As published, all steps of an episode get the same reward;
-    it is divided by their number.
+    spend itself on the worst ones; the best policy is the same. As published, all steps of an episode get the same
+    reward; it is divided by their number.
 
-    **Exploration**: a normal distribution around the actor's output, truncated to [0, 1], with deviation 0.5·0.95^(episodes
-    after the warm-up).
+    **Exploration**: a normal distribution around the actor's output, truncated to [0, 1], with deviation
+    0.5·0.95^(episodes after the warm-up). A policy that was tried is drawn again with 1.5 times the deviation, at most
+    seven times, because trying it again tells nothing.
 
-    What differs from the published code: the standardisation is frozen and not a running one, so that old transitions
-    keep their meaning; the last step has no next state; targets follow by 0.01 (not 0.001) and there are as many updates
-    after an episode as decisions (not one), so that they move at all; the discount is 1; the critic has one output; and
-    options that a device cannot run do not exist instead of having a sensitivity of 1000.
+    What else differs from the published code: the standardisation is frozen and not a running one, so that old
+    transitions keep their meaning; the last step has no next state; targets follow by 0.01 (not 0.001) and there are as
+    many updates after an episode as decisions (not one), so that they move at all; the discount is 1; the critic has
+    one output; and options that a device cannot run do not exist instead of having a sensitivity of 1000.
 
-    An agent that is given a history learns from all of its trials in their order, and is then bit for bit the agent that
-    proposed them, on the same machine and number of threads. Trials of other searchers can be part of it.
+    An agent that is given a history learns from all of its trials in their order, and is then bit for bit the agent
+    that proposed them, on the same machine with as many threads. Trials of other searchers can be part of it.
 
     Sources: Galen (Krieger et al., arXiv 2302.07259), AMC (He et al., arXiv 1802.03494), DDPG (Lillicrap et al., arXiv
     1509.02971).
@@ -89,11 +91,21 @@ class Agent:
             self._learn(*one)
             self._lived.append(one)
         generator = seeded(self.problem.seed, len(history))
-        if len(history) < _WARM_UP or not self._sizes:
-            drawn = tuple(int(generator.integers(size)) for size in self._sizes)
-            choice = fitted(self.problem, drawn, generator)
-            return Proposal(choice, self._actions(choice, ()))
-        choice, actions = self._episode(_SIGMA * _DECAY ** (len(history) - _WARM_UP), generator)
+        tried = {trial.choice for trial in history}
+        sigma = _SIGMA * _DECAY ** (len(history) - _WARM_UP)
+        for _ in range(_TRIES):
+            proposal = self._proposal(sigma if len(history) >= _WARM_UP else None, generator)
+            if proposal.choice not in tried:
+                break
+            sigma *= _WIDENED
+        return proposal
+
+    def _proposal(self, sigma: float | None, generator: np.random.Generator) -> Proposal:
+        """A policy of the actor with noise, or a random one if there is no deviation."""
+        if sigma is None or not self._sizes:
+            choice, actions = tuple(int(generator.integers(size)) for size in self._sizes), ()
+        else:
+            choice, actions = self._episode(sigma, generator)
         choice = fitted(self.problem, choice, generator)
         return Proposal(choice, self._actions(choice, actions))
 
@@ -108,7 +120,7 @@ class Agent:
         """The actions of a choice: the given ones where they lead to its options, else those in the middle."""
         given = actions if len(actions) == len(choice) else (math.nan,) * len(choice)
         return tuple(
-            action if action == action and option_of(action, size) == option else action_of(option, size)
+            action if 0 <= action <= 1 and option_of(action, size) == option else action_of(option, size)
             for option, action, size in zip(choice, given, self._sizes, strict=True)
         )
 

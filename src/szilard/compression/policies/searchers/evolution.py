@@ -29,8 +29,8 @@ class Evolution:
     The first trials are the first proposal of :class:`~szilard.compression.policies.searchers.greedy.Greedy` and the
     uniform policies, made to fit. Each further one is a child of the best 16 different trials: a parent is the best of
     three drawn ones; half of the children take each decision from one of two parents; then at least one decision
-    mutates, mostly to a neighbouring option, and the child is made to fit the target. No choice is proposed twice, unless 20
-    children were all tried before and a random policy was, too.
+    mutates, mostly to a neighbouring option, and the child is made to fit the target. No choice is proposed twice,
+    unless 20 children were all tried before and random policies were, too.
 
     T is the temperature at which the trial of lowest F meets the target, given the trials so far and the original
     network. All trials meet the target, so T·cost decides between policies of the same KL.

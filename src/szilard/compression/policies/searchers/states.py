@@ -18,9 +18,9 @@ class States:
     """State vectors of an agent, one for each decision.
 
     The entries are: place in the order of decisions; whether it is about bits; logarithms of the features; logarithm of
-    the sensitivity at ten ratios between its first and its last option; cost with the decisions so far, the others being
-    as in the original network; the least cost that the others can still reach; what is missing to the target; what the
-    strongest option of this decision saves in the original network; the last three actions, -1 before the first.
+    the sensitivity at ten ratios between its first and its last option; cost with the decisions so far, the others
+    being as in the original network; the least cost that the others can still reach; what is missing to the target;
+    what the strongest option of this decision saves in the original network; the last three actions, -1 before the first.
 
     Args:
         problem: its cost function should remember, because prefixes of a choice come again.
