@@ -1,4 +1,4 @@
-"""Galen: channels and bits of every layer of ResNet-20 for a latency in ONNX Runtime, by searchers and uniform policies.
+"""Galen: channels and bits of every layer of ResNet-20 for a latency in ONNX Runtime, by searchers and uniformly.
 
     python benchmarks/galen.py --data-root DIR [--quick] [--part PART] [--workers N] [--scratch DIR]
                                [--results FILE.json] [--epochs N] [--evaluations N]
@@ -8,8 +8,8 @@ labels, drawn by the seed; fine-tuning is on the training images, mirrored and s
 the finished files, once. Accuracy is that of the ONNX file in ONNX Runtime. Latency is that of the same files, which
 take turns with the original network in one process.
 
-Two levels of fine-tuning: *short*, a few hundred steps, the same for every row, compares searchers; *long*, ``--epochs``
-passes, is for the default searcher at targets 0.4 and 0.6. *Unlabelled* sees the 512 images only.
+Two levels of fine-tuning: *short*, a few hundred steps, the same for every row, compares searchers; *long*,
+``--epochs`` passes, is for the default searcher at targets 0.4 and 0.6. *Unlabelled* sees the 512 images only.
 
 Parts, in this order; without ``--part`` all of them:
 
@@ -88,7 +88,7 @@ class Run:
         return self._material
 
     def toy(self) -> None:
-        counts = toys.CHAIN[:1] if self.quick else toys.CHAIN
+        counts = toys.QUICK_CHAIN if self.quick else toys.CHAIN
         self.kept.make("toy", lambda: {"rows": toys.measured(self.settings.toy, self.settings.seeds, counts)})
 
     def bounds(self) -> Row:
@@ -96,8 +96,9 @@ class Run:
 
         def work() -> Row:
             network, inputs = self.material.network, self.material.calibration(0, self.settings.calibration)
+            steps, seconds = self.settings.shares, self.settings.seconds
             return {
-                **layer_times.of_networks(network, inputs, self.settings.shares, self.settings.seconds),
+                **layer_times.of_networks(network, inputs, steps, seconds, integers=not self.quick),
                 "layers": layer_times.by_layer(network, inputs, searching.table_path(self.kept)),
             }
 

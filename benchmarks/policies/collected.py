@@ -71,8 +71,9 @@ def _sensitivity_once(searches: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for row in searches:
         if row["seed"] in known:
-            row = {key: value for key, value in row.items() if key not in ("sensitivity", "sizes")}
-        elif row["searcher"] in SEARCHERS and row.get("sensitivity"):
-            known.add(row["seed"])
+            rows.append({key: value for key, value in row.items() if key not in ("sensitivity", "sizes")})
+            continue
         rows.append(row)
+        if row["searcher"] in SEARCHERS and row.get("sensitivity"):
+            known.add(row["seed"])
     return rows

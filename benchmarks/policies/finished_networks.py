@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from files.accuracy import Images
 from policies.kept import Kept
 from policies.material import Material
 from policies.plan import LONG, UNLABELLED, Finish, Settings
-from policies.searching import Search, policy_path, table_path
+from policies.searching import Search, policy_path
 from szilard import deploy
 from szilard.compression.policies.galen_search import galen
 from szilard.deploy import Compiled
@@ -28,8 +28,8 @@ def trained(
     inputs = material.calibration(cell.seed, settings.calibration)
     passes, training = how(finish.level, inputs, material, settings)
     made = search(
-        material.network, inputs, policy=policy_path(kept, cell), finetune=passes, training=training,
-        table=table_path(kept), noisy=True, seed=cell.seed, progress=False,
+        material.network, inputs, policy=policy_path(kept, cell), measure=later, finetune=passes, training=training,
+        seed=cell.seed, progress=False,
     )  # fmt: skip
     made.save(file_of(kept, finish))
     return {
@@ -43,6 +43,11 @@ def trained(
         "training_seconds": made.seconds.get("finishing", 0.0),
         "notes": made.notes,
     }
+
+
+def later(network: nn.Module) -> float:
+    """In place of a cost: the latencies of all files are measured beside each other, in another part."""
+    return 1.0
 
 
 def how(

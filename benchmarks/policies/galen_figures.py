@@ -104,7 +104,7 @@ def verdict(name: str, value: float | None, quick: bool) -> str:
 
 
 def missed(found: Found) -> list[str]:
-    """A sentence for each figure that misses its gate, and what bounds it; those of ``--quick`` training are left out."""
+    """A sentence for each figure that misses its gate, and what bounds it; not for those of ``--quick`` training."""
     quick = bool(found.get("quick"))
     lines = [
         f"{name} is {value:.4g}, and the gate is {GATES[name][0]} {GATES[name][1]:g}: {text}"
@@ -125,9 +125,10 @@ def bounded(found: Found) -> list[str]:
     ]
     for row in bounds.get("layers", []):
         if row["quarter"] > 0.5 * row["all"]:
+            part = row["quarter"] / row["all"]
             lines.append(
-                f"{row['layers'][0]} ({len(row['layers'])} of its shape) takes {row['quarter'] / row['all']:.2f} of its "
-                "time with a quarter of its channels"
+                f"{row['layers'][0]} ({len(row['layers'])} of its shape) takes {part:.2f} of its time with a quarter "
+                "of its channels"
             )
     return lines
 

@@ -148,7 +148,14 @@ def uniform_body(found: Found) -> list[list[str]]:
     """Latency of uniform policies, under UNIFORM_COLUMNS."""
     bounds = found.get("bounds", {})
     rows = [{"share": 1.0, "float32": 1.0, "int8": bounds["int8"]}, *bounds["uniform"]] if bounds else []
-    return [[f"{row['share']:.4g}", f"{row['float32']:.3f}", f"{row['int8']:.3f}"] for row in rows]
+    return [
+        [
+            f"{row['share']:.4g}",
+            f"{row['float32']:.3f}",
+            "" if row["int8"] is None else f"{row['int8']:.3f}",
+        ]
+        for row in rows
+    ]
 
 
 def _chain_counts(found: Found) -> list[int]:

@@ -1,4 +1,4 @@
-"""What bounds latency: seconds of each layer by channels and bits, of uniform policies, and of nearly empty networks."""
+"""What bounds latency: times of layers by channels and bits, of uniform policies, and of nearly empty networks."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def by_layer(network: nn.Module, inputs: Tensor, table: Path) -> list[dict[str, 
     return list(found.values())
 
 
-def of_networks(network: nn.Module, inputs: Tensor, steps: int, seconds: float) -> dict[str, Any]:
+def of_networks(
+    network: nn.Module, inputs: Tensor, steps: int, seconds: float, *, integers: bool = True
+) -> dict[str, Any]:
     """Latency of the original, of uniform policies, and of networks with nearly no channels, all beside each other.
 
     Args:
@@ -69,17 +71,18 @@ def of_networks(network: nn.Module, inputs: Tensor, steps: int, seconds: float) 
         inputs: ``[N, ...]``.
         steps: number of shares.
         seconds: for which they take turns at least.
+        integers: measure uniform policies in int8, too.
 
     Returns:
-        ``uniform``: rows with a share, its ratio in float32 and in int8; ``int8``: ratio of all channels in int8;
+        ``uniform``: rows with a share, its ratio in float32 and, or None, in int8; ``int8``: ratio of all channels in int8;
         ``empty``: milliseconds and ratio of what has nearly no channels; ``noise``.
     """
     units = ChannelUnits.of(network, inputs)
     made: dict[str, Any] = {timing.ORIGINAL: compiled_networks.original(network, inputs)}
-    keys = [(share, bits) for share in (1.0, *shares(steps)) for bits in (FLOATS, INTEGERS)]
+    keys = [(1.0, INTEGERS), *((share, FLOATS) for share in shares(steps))]
+    keys += [(share, INTEGERS) for share in shares(steps) if integers]
     for share, bits in keys:
-        if (share, bits) != (1.0, FLOATS):
-            made[_key(share, bits)] = compiled_networks.uniform(network, units, inputs, share, bits)
+        made[_key(share, bits)] = compiled_networks.uniform(network, units, inputs, share, bits)
     for name, bits in ((EMPTY, FLOATS), (EMPTY_INT8, INTEGERS)):
         made[name] = compiled_networks.uniform(network, units, inputs, 0.0, bits)
     made[CALL] = _Run(compiled_networks.one_operation(inputs))
@@ -90,7 +93,7 @@ def of_networks(network: nn.Module, inputs: Tensor, steps: int, seconds: float) 
             {
                 "share": share,
                 "float32": found[_key(share, FLOATS)]["ratio"],
-                "int8": found[_key(share, INTEGERS)]["ratio"],
+                "int8": found[_key(share, INTEGERS)]["ratio"] if integers else None,
             }
             for share in shares(steps)
         ],

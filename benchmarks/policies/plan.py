@@ -58,8 +58,8 @@ class Settings:
 
 FULL = Settings()
 QUICK = Settings(
-    seeds=(0,), evaluations=24, calibration=128, short=5120, long=10_240, epochs=1, unlabelled=20, judged=2000, shares=8,
-    seconds=15.0,
+    seeds=(0,), evaluations=24, calibration=128, short=5120, long=10_240, epochs=1, unlabelled=20, judged=2000,
+    shares=8, seconds=15.0,
 )  # fmt: skip
 
 

@@ -10,8 +10,8 @@ Row = dict[str, Any]
 Found = dict[str, Any]
 POLICY_COLUMNS = ("layer", "channels", "kept, bits: by seed")
 LAYER_COLUMNS = (
-    "layers of one shape", "number", "channels in, out", "million multiply-adds", "ms", "half of the channels", "a quarter",
-    "int8", "ms of all",
+    "layers of one shape", "number", "channels in, out", "million multiply-adds", "ms", "half of the channels",
+    "a quarter", "int8", "ms of all",
 )  # fmt: skip
 
 

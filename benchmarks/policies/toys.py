@@ -15,35 +15,37 @@ from szilard.compression.policies.history import History
 from szilard.compression.policies.problem import Problem
 from szilard.compression.policies.space import Choice
 
-CHAIN = (100, 200, 400)  #: policies that a search of the long chain tries
+CHAIN = (50, 100, 200)  #: policies of the long chain that a search has tried when it is looked at
+QUICK_CHAIN = (25, 50)
 
 
-def measured(
-    evaluations: int, seeds: Sequence[int], chain_evaluations: Sequence[int] = CHAIN
-) -> list[dict[str, Any]]:
-    """A row for each space, searcher, seed and number of policies tried; KL in nats, and that of the optimum if known."""
+def measured(evaluations: int, seeds: Sequence[int], counts: Sequence[int] = CHAIN) -> list[dict[str, Any]]:
+    """Rows with the KL of the best policy found, nats.
+
+    Args:
+        evaluations: policies that a search of the toy tries.
+        seeds: of spaces and searches.
+        counts: of policies of the chain.
+    """
     rows = []
     for seed in seeds:
         small = toy(seed)
-        optimum = toy_kl(small.optimum)
         large, kl = chain(seed=seed)
         for name in SEARCHERS:
-            found = best(name, small.problem, toy_kl, evaluations)
-            rows.append(_row("toy", name, seed, evaluations, found, optimum))
-            for count in chain_evaluations:
-                rows.append(_row("chain", name, seed, count, best(name, large, kl, count), None))
+            found = tried(name, small.problem, toy_kl, evaluations)
+            rows.append(_row("toy", name, seed, found) | {"optimum": toy_kl(small.optimum)})
+            found = tried(name, large, kl, max(counts))
+            rows += [_row("chain", name, seed, found[:count]) for count in counts]
     return rows
 
 
-def best(name: str, problem: Problem, kl: Callable[[Choice], float], evaluations: int) -> float:
-    """The least KL of the policies that a searcher tries; all of them meet the target."""
+def tried(name: str, problem: Problem, kl: Callable[[Choice], float], evaluations: int) -> list[float]:
+    """KL of the policies that a searcher tries, nats; all of them meet the target."""
     trials = running.search(make(name, problem), problem, kl, History(), evaluations)
-    return min(trial.kl for trial in trials)
+    return [trial.kl for trial in trials]
 
 
-def _row(
-    space: str, searcher: str, seed: int, evaluations: int, kl: float, optimum: float | None
-) -> dict[str, Any]:
+def _row(space: str, searcher: str, seed: int, found: list[float]) -> dict[str, Any]:
     return {
-        "space": space, "searcher": searcher, "seed": seed, "evaluations": evaluations, "kl": kl, "optimum": optimum,
+        "space": space, "searcher": searcher, "seed": seed, "evaluations": len(found), "kl": min(found),
     }  # fmt: skip
