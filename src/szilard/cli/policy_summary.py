@@ -11,7 +11,7 @@ from szilard.cli.figures import QUALITY
 from szilard.cli.messages import was_warned
 from szilard.cli.option_names import for_command_line
 from szilard.compression.policies.found import Found
-from szilard.compression.policies.found_page import COSTS, amount
+from szilard.compression.policies.found_page import amount, cost_name
 from szilard.compression.policies.policy import FLOAT
 from szilard.errors import printable
 from szilard.report.figure_names import nats, percent
@@ -98,7 +98,7 @@ def _quality(figures: dict[str, Any]) -> table.Table:
     source = "estimated" if unit == "joules" else "measured"
     rows = [
         (
-            f"{COSTS[unit]} ↓, {source}", amount(figures["reference"], unit), amount(figures["cost"], unit),
+            f"{cost_name(unit)} ↓, {source}", amount(figures["reference"], unit), amount(figures["cost"], unit),
             f"to {percent(figures['ratio'])}",
         )
     ]  # fmt: skip
