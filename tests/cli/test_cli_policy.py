@@ -214,7 +214,7 @@ class TestReplay:
         (["--policy", "n.py"], "n.py is not TOML"),
         (
             [*LATENCY, "--searcher", "magic"],
-            "--searcher is 'magic'; take one of evolution, agent, random, greedy",
+            "--searcher is 'magic'; take one of evolution, greedy, agent, random",
         ),
         ([*LATENCY, "--evaluations", "0"], "--evaluations must be at least 1, not 0"),
         ([*LATENCY, "--threads", "-1"], "--threads must be at least 1, not -1"),
