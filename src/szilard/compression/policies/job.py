@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from szilard.compression.channels.units import ChannelUnits
 from szilard.compression.policies import divergence, importance, sensitivity
-from szilard.compression.policies.applied import apply
+from szilard.compression.policies.applied import PolicyEffect, positions_kept
 from szilard.compression.policies.checked import Given
 from szilard.compression.policies.costs.base import Cost
 from szilard.compression.policies.costs.by_measure import bits_of, cost_of
+from szilard.compression.policies.finishing import finish
 from szilard.compression.policies.found import Found
 from szilard.compression.policies.history import History, header
 from szilard.compression.policies.integers import without_integers
@@ -97,21 +98,18 @@ class Job:
         return divergence.outputs_of(self.given.network, self.given.inputs)
 
     @cached_property
+    def effect(self) -> PolicyEffect:
+        """What policies do to the network."""
+        given = self.given
+        ranks = importance.rank(
+            given.network, self.units, given.inputs, given.seed, likelihood=self.likelihood
+        )
+        return PolicyEffect(given.network, self.units, ranks, given.inputs, self.likelihood)
+
+    @cached_property
     def likelihood(self) -> Likelihood:
         """What the outputs mean."""
         return divergence.likelihood_of(self.outputs, self.given.task)
-
-    @cached_property
-    def ranks(self) -> dict[str, Tensor]:
-        """Importance of the channels of each pool."""
-        given = self.given
-        return importance.rank(
-            given.network, self.units, given.inputs, given.seed, likelihood=self.likelihood
-        )
-
-    def apply(self, policy: Policy) -> nn.Module:
-        """The small network of a policy."""
-        return apply(self.given.network, self.units, self.ranks, policy, self.given.inputs)
 
     def kl(self, network: nn.Module) -> float:
         """KL(original ‖ network), nats per example."""
@@ -124,7 +122,7 @@ class Job:
             self.cost.prepare(space, self.bar.step)
         with self._timed("sensitivity", "sensitivity"):
             sensed = sensitivity.measure(
-                given.network, self.units, space, self.ranks, given.inputs, given.folder, self.bar.step,
+                given.network, self.units, space, self.effect.ranks, given.inputs, given.folder, self.bar.step,
                 likelihood=self.likelihood,
             )  # fmt: skip
         problem = Problem(
@@ -133,7 +131,7 @@ class Job:
         )  # fmt: skip
         with self._timed("search", "searching"), self._history(problem) as history:
             found = Search(
-                given.search, problem, lambda choice: self.kl(self.apply(space.policy(choice))), _Real(self, space),
+                given.search, problem, lambda choice: self.effect.kl(space.policy(choice)), _Real(self, space),
                 history, given.evaluations, lambda done, text: self.bar.step(done, given.evaluations, text),
             ).run()  # fmt: skip
             return Searched(space, sensed, found, list(history.trials))
@@ -149,7 +147,7 @@ class Job:
     def _finished(self, policy: Policy, share: float | None, searched: Searched | None) -> Found:
         given, cost = self.given, self.cost
         with self._timed("finishing", "fine-tuning" if given.finetune else "finishing"):
-            network = self.apply(policy)
+            network = self.effect.apply(policy)
             before = self.kl(network)
             if given.finetune:
                 x, y = given.training
@@ -158,8 +156,16 @@ class Job:
                     seed=given.seed, progress=self.bar.step,
                 )  # fmt: skip
         with self._timed("finishing", "writing the file"):
-            file = self._file(network, policy)
-            value = cost.measured(without_integers(network), policy)
+            plain = finish(
+                network,
+                given.network,
+                self.units,
+                self._kept(policy),
+                given.inputs,
+                likelihood=self.likelihood,
+            )
+            file = self._file(plain, policy)
+            value = cost.measured(plain, policy)
         if share is not None and value > TOLERANCE * share * cost.reference:
             self.notes.append(
                 f"the finished network costs {value / cost.reference:.3f} of the original, more than the target "
@@ -190,13 +196,16 @@ class Job:
             seconds=self.seconds,
         )
 
+    def _kept(self, policy: Policy) -> dict[str, Sequence[int]]:
+        return positions_kept(self.units, self.effect.ranks, policy)
+
     def _file(self, network: nn.Module, policy: Policy) -> OnnxFile:
         given = self.given
         original = Policy(
             tuple(LayerPolicy(name, shape.outputs) for name, shape in self.units.layers.items())
         )
         return onnx_file(
-            given.network, without_integers(network), policy, original, given.inputs, evaluation=given.evaluation,
+            given.network, network, policy, original, given.inputs, evaluation=given.evaluation,
             threads=given.threads, deployed={"task": self.likelihood, **given.deployed},
         )  # fmt: skip
 
@@ -224,7 +233,7 @@ class _Real:
     def measured(self, choice: Choice) -> float:
         policy = self.space.policy(choice)
         with torch.no_grad():
-            network = without_integers(self.job.apply(policy))
+            network = without_integers(self.job.effect.apply(policy))
             return self.job.cost.measured(network, policy) / self.job.cost.reference
 
     def observe(self, trials: list[Trial]) -> None:
