@@ -59,7 +59,7 @@ def test_json_is_documented_and_kept(measured):
 def test_the_chart_fits_80_columns_and_nothing_is_measured_twice(measured, monkeypatch):
     _, words, _typed = measured
     monkeypatch.setattr(output, "columns", lambda stream: 80)
-    monkeypatch.setattr(sensitivity, "apply", None)  # would fail
+    monkeypatch.setattr(sensitivity.PolicyEffect, "kl", None)  # would fail
     shown = szilard(*words)
     assert shown.code == 0, shown.output
     assert max(map(len, shown.stdout.splitlines())) <= 80

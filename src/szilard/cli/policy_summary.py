@@ -139,7 +139,7 @@ def _sentences(figures: dict[str, Any]) -> list[str]:
         share = percent(target / figures["reference"])
         found = [f"Target: {amount(target, unit)}, {share} of the original's{missed}; {predicted}."]
     before = figures["kl_before"]
-    tuned = "" if before == figures["kl"] else f"; {nats(before)} before fine-tuning"
+    tuned = "" if before == figures["kl"] else f"; {nats(before)} before finishing"
     found.append(
         f"KL(original ‖ compressed): {nats(figures['kl'])} nats on {figures['calibration_inputs']:,} inputs of the "
         f"training split{tuned}."
