@@ -71,6 +71,11 @@ def test_rewriting_is_idempotent():
             "leave the labels out, or evaluate, which returns recall; or choose by size with max_bytes",
             "leave the labels out; or choose by size with --max-bytes",
         ),
+        ("give a larger target, or more evaluations", "give a larger target, or more --evaluations"),
+        (
+            "which a search for a policy needs; use szilard.compress",
+            "which a search for a policy needs; leave out --search",
+        ),
         ("give one of max_drop, max_bytes and lam", "give one of --max-drop, --max-bytes and --lam"),
         ("or load it with drop_constant=True", "or use --drop-constant"),
         (

@@ -71,6 +71,12 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         (r"(?<![-\w])split (\d+) is for\b", r"--split \1 is for"),
         (r"(?<![-\w])confidence (?=must be)", "--confidence "),
         (r"(?<![-\w])lam\b(?! ?\()", "--lam"),
+        # Policies.
+        (r"\bor more evaluations\b", "or more --evaluations"),
+        (
+            r"\ba search for a policy needs; use szilard\.compress\b",
+            "a search for a policy needs; leave out --search",
+        ),
         # Fields.
         (
             r"\bresume it with the same, or overwrite it to start anew",
