@@ -71,6 +71,10 @@ def test_rewriting_is_idempotent():
             "leave the labels out, or evaluate, which returns recall; or choose by size with max_bytes",
             "leave the labels out; or choose by size with --max-bytes",
         ),
+        (
+            "is of another search; name another folder, or pass overwrite=True",
+            "is of another search; name another --folder",
+        ),
         ("give a larger target, or more evaluations", "give a larger target, or more --evaluations"),
         (
             "which a search for a policy needs; use szilard.compress",

@@ -22,6 +22,13 @@ _PYTHON = "(?:evaluate|forward)"
 _RULES: list[tuple[re.Pattern[str], str]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        # Policies.
+        (r"; name another folder, or pass overwrite=True\b", "; name another --folder"),
+        (r"\bor more evaluations\b", "or more --evaluations"),
+        (
+            r"\ba search for a policy needs; use szilard\.compress\b",
+            "a search for a policy needs; leave out --search",
+        ),
         (r" \((?:or )?in Python: [^)]*\)", ""),
         (r", or in Python a function that makes a sparse\.Growth", ""),
         # Leave out alternatives that only Python offers.
@@ -71,12 +78,6 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         (r"(?<![-\w])split (\d+) is for\b", r"--split \1 is for"),
         (r"(?<![-\w])confidence (?=must be)", "--confidence "),
         (r"(?<![-\w])lam\b(?! ?\()", "--lam"),
-        # Policies.
-        (r"\bor more evaluations\b", "or more --evaluations"),
-        (
-            r"\ba search for a policy needs; use szilard\.compress\b",
-            "a search for a policy needs; leave out --search",
-        ),
         # Fields.
         (
             r"\bresume it with the same, or overwrite it to start anew",
