@@ -9,11 +9,18 @@ import torch
 from cli_tools import TINY, szilard
 from found_policies import Search, found
 from test_cli_json import check, documented
-from trained import conv_net, digits
+from torch import nn
+from trained import digits, mlp
 
+from szilard import deploy
 from szilard.cli import output, policy_search
 from szilard.compression.policies import policy_file
 from szilard.compression.policies.policy import Policy
+
+BUILD = (
+    "from torch import nn\n"
+    "def build(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10))\n"
+)
 
 
 @pytest.fixture
@@ -26,8 +33,8 @@ def search(monkeypatch):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("policies")
-    torch.save(conv_net().state_dict(), path / "net.pt")
-    (path / "n.py").write_text("from trained import ConvNet\n")
+    torch.save(mlp().state_dict(), path / "net.pt")
+    (path / "n.py").write_text(BUILD)
     return path
 
 
@@ -37,7 +44,7 @@ def typed(folder, tmp_path, monkeypatch):
     for name in ("net.pt", "n.py"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     monkeypatch.chdir(tmp_path)
-    return ["compress", "net.pt", "--network", "n.py:ConvNet", "--data", "digits"]
+    return ["compress", "net.pt", "--network", "n.py:build", "--data", "digits"]
 
 
 LATENCY = ("--search", "galen", "--target-latency", "0.4")
@@ -47,7 +54,7 @@ def test_a_search_writes_the_network_its_policy_and_a_page(typed, search, tmp_pa
     shown = szilard(*typed, *LATENCY, "-o", "small.onnx")
     assert shown.code == 0, shown.output
     assert (tmp_path / "small.onnx").read_bytes() == b"the network"
-    assert policy_file.read(tmp_path / "small.policy.toml") == found(conv_net()).policy
+    assert policy_file.read(tmp_path / "small.policy.toml") == found(nn.Linear(1, 1)).policy
     assert "<h2>The policy</h2>" in (tmp_path / "small.policy.html").read_text()
     words = " ".join(shown.stdout.split())
     for part in (
@@ -87,15 +94,7 @@ def test_what_the_search_is_given(typed, search):
     assert torch.equal(given["evaluation"].x, data.valid.x)
     assert torch.equal(given["evaluation"].y, data.valid.y)
     # The network's own layers, and inputs in the user's units.
-    assert set(dict(given["network"].named_children())) == {
-        "conv1",
-        "bn1",
-        "conv2",
-        "bn2",
-        "conv3",
-        "bn3",
-        "fc",
-    }
+    assert list(given["network"].state_dict()) == ["1.weight", "1.bias", "3.weight", "3.bias"]
     units = given["deployed"]["inputs"]
     assert torch.allclose(torch.as_tensor(units.shift), data.shift)
     assert given["deployed"]["labels"] == data.classes
@@ -172,7 +171,7 @@ class TestReplay:
         assert "The policy was given; 2.0 min" in shown.stdout
 
     def test_with_a_target_and_another_name(self, typed, search, tmp_path):
-        (tmp_path / "p.toml").write_text(policy_file.to_toml(found(conv_net()).policy))
+        (tmp_path / "p.toml").write_text(policy_file.to_toml(found(nn.Linear(1, 1)).policy))
         shown = szilard(
             *typed, "--policy", "p.toml", "--target-bytes", "0.1", "-o", "x.szd", "--search", "galen"
         )
@@ -181,7 +180,7 @@ class TestReplay:
         assert policy_file.read(tmp_path / "x.policy.toml") == search.given["policy"]
 
     def test_the_suffix_says_what_is_measured(self, typed, search, tmp_path):
-        (tmp_path / "p.toml").write_text(policy_file.to_toml(found(conv_net()).policy))
+        (tmp_path / "p.toml").write_text(policy_file.to_toml(found(nn.Linear(1, 1)).policy))
         assert szilard(*typed, "--policy", "p.toml", "-o", "x.szd").code == 0
         assert search.given["measure"] == "bytes"
 
@@ -256,10 +255,7 @@ def test_a_bayesian_network_is_refused(search, tmp_path):
 
 
 def test_probabilities_as_outputs_are_refused(typed, search, tmp_path):
-    (tmp_path / "n.py").write_text(
-        "from torch import nn\nimport trained\n"
-        "class ConvNet(trained.ConvNet):\n    def forward(self, x): return super().forward(x).softmax(1)\n"
-    )
+    (tmp_path / "n.py").write_text(BUILD.replace("nn.Linear(100, 10)", "nn.Linear(100, 10), nn.Softmax(1)"))
     szilard(*typed, *LATENCY, "--quiet").refused("does not return a logit for each class")
 
 
@@ -273,3 +269,28 @@ def test_an_error_of_the_search_leaves_no_file(typed, monkeypatch, tmp_path):
     before = {path.name for path in tmp_path.iterdir()}
     szilard(*typed, *LATENCY, "--quiet").refused("the smallest policy takes 0.5")
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_real_search_ends_in_a_file_in_the_units_of_the_data(tmp_path, monkeypatch, one_registry):
+    """The only one here that is not made up: energy is counted, so that no time is measured."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    torch.save(mlp().state_dict(), tmp_path / "net.pt")
+    (tmp_path / "n.py").write_text(BUILD)
+    monkeypatch.chdir(tmp_path)
+    words = ["compress", "net.pt", "--network", "n.py:build", "--data", "digits", "--json"]
+    typed = szilard(
+        *words, "--search", "galen", "--target-energy", "0.6", "--evaluations", 8, "--searcher", "greedy"
+    )
+    assert typed.code == 0, typed.output
+    found = json.loads(typed.stdout)
+    assert found["ratio"] <= 0.6
+    assert found["before"]["accuracy"] > 0.9
+    data = digits()
+    answers = deploy.load(tmp_path / "net.onnx")(data.raw(data.valid.x).float())
+    assert float((answers.labels == data.valid.y).float().mean()) == pytest.approx(found["after"]["accuracy"])
+    assert tuple(answers.labels.shape) == (found["judged_on"],)
+    wrong = (tmp_path / "net.policy.toml").read_text().replace('"3"', '"7"')
+    (tmp_path / "p.toml").write_text(wrong)
+    szilard(*words, "--policy", "p.toml", "-o", "x.onnx").refused("7")
+    assert not (tmp_path / "x.onnx").exists()
