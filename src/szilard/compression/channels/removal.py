@@ -64,7 +64,7 @@ class Plan:
         """The branches without channels."""
         return {units: branch for units, branch in self.branches.items() if units <= gone}
 
-    def smaller(self, network: nn.Module, cuts: Mapping[str, Cut], gone: set[int]) -> fx.GraphModule:
+    def smaller(self, network: nn.Module, cuts: Mapping[str, Cut], gone: set[int]) -> nn.Module:
         """A copy of the network without some units, in eval mode."""
         ended = self.ended(gone)
         empty = frozenset().union(*ended)
@@ -95,7 +95,7 @@ class Plan:
         graph.lint()
         small = fx.GraphModule(network, graph)
         end_branches(small, ended.values(), {old.name: node for old, node in new.items()})
-        return small
+        return small.eval()  # modules that only hold others are new
 
     def changes_constants(self, network: nn.Module, gone: set[int]) -> bool:
         """Whether the forward of the network itself would need other constants without some units."""
