@@ -68,7 +68,7 @@ def choices(draw):
     return name, kept
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(choices())
 def test_a_smaller_network_computes_what_the_masked_one_computes(choice):
     name, kept = choice
