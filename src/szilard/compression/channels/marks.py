@@ -49,7 +49,9 @@ def condensed(spread: Tensor, ties: Ties) -> Marks:
     axes = [axis for axis in range(roots.dim()) if _changes(roots, axis)]
     axis = axes[0] if axes else 1
     if len(axes) > 1:
-        axis = max(axes, key=lambda a: _sets_along(roots, a))
+        # With more axes than an image has, the first one often counts groups, whose number is a constant.
+        order = reversed(axes) if roots.dim() > 4 else axes
+        axis = max(order, key=lambda a: _sets_along(roots, a))
     channels: list[int] = []
     for row in roots.movedim(axis, 0).flatten(1):
         found = [channel for channel in row.unique().tolist() if channel != ANY]
