@@ -36,8 +36,8 @@ def finish(
     """The network for a runtime: plain layers with float weights, which the runtime's quantiser rounds.
 
     BatchNorms get statistics from all calibration inputs, relative to the original's
-    (:mod:`szilard.compression.policies.norm_statistics`), if that lowers KL(original ‖ network) on them: those of a long
-    training can be better.
+    (:mod:`szilard.compression.policies.norm_statistics`), if that lowers KL(original ‖ network) on them: those of a
+    long training can be better.
 
     Args:
         small: of :func:`szilard.compression.policies.applied.apply`, trained or not; it is not changed.
@@ -87,8 +87,8 @@ def put_back(small: nn.Module, original: nn.Module, units: ChannelUnits, kept: K
             places, target = where.get(leaf), own[leaf]
             if tensor.shape != (target if places is None else places).shape:
                 raise SzilardError(
-                    f"{printable(name)}.{leaf} has shape {list(tensor.shape)} in the small network, which is not what these "
-                    "units keep; give the units and positions that it was made with"
+                    f"{printable(name)}.{leaf} has shape {list(tensor.shape)} in the small network, which is not what "
+                    "these units keep; give the units and positions that it was made with"
                 )
             if places is None:
                 target.copy_(tensor)
@@ -106,10 +106,9 @@ def to_file(
 ) -> Compressed:
     """The small network as a ``.szd`` file that opens into the original's class.
 
-    Channels that are gone are zeros, which cost nearly nothing, and :func:`szilard.compression.shrink` removes them from
-    the opened network. The integers are those of :func:`szilard.compression.compress`: they minimise F = loss + λ · bits
-    for the curvature of the weights, which takes fewer bytes at the same KL than one number of bits for each layer (see
-    docs/galen.md). The bits of a policy are therefore a guide for the search, and not what the file has.
+    Channels that are gone are zeros, which cost nearly nothing, and :func:`szilard.compression.shrink` removes them
+    from the opened network. The integers are those of :func:`szilard.compression.compress`: they minimise F = loss +
+    λ · bits for the curvature of the weights. The bits of a policy guide the search, and the file has its own.
 
     Args:
         small, original, units, kept: as of :func:`finish`, after it.

@@ -101,7 +101,7 @@ def follow(small: nn.Module, before: Seen, rows: Mapping[str, Tensor], inputs: T
         usual = before.variance[name][kept]
         ratio = (variance / variance0.clamp_min(1e-30)).clamp(1 / MOST, MOST)
         ratio = torch.where(variance0 > _FLOOR * usual, ratio, torch.ones_like(ratio))
-        found[-1][name] = before.mean[name][kept] + mean - mean0, usual * ratio
+        found[-1][name] = before.mean[name][kept] + (mean - mean0), usual * ratio
         _set(norms[name], *found[-1][name])
 
     with _Watching(norms, change):
