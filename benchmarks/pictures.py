@@ -2,9 +2,10 @@
 ``docs/moments.png``, deviations of one pass against those of draws, from a network that it trains on digits;
 ``docs/field_ratio.png`` and ``docs/field_errors.png``, bytes and errors of fields, from the results of field.py;
 ``docs/sensing_*.png``, photographs from compressed measurements, from the results of compressed_sensing.py;
-``docs/solve_errors.png``, errors of solvers by layer and against seconds, from the results of solve.py.
+``docs/solve_errors.png``, errors of solvers by layer and against seconds, from the results of solve.py;
+``docs/galen_*.png``, policies, networks and sensitivity, from the results of galen.py.
 
-python benchmarks/pictures.py [--out FOLDER] [--only one_pass|moments|field|solve|sensing]
+python benchmarks/pictures.py [--out FOLDER] [--only one_pass|moments|field|solve|sensing|galen]
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from matplotlib import pyplot as plt  # the backend is chosen first
 
 import szilard
 from climate import field_pictures
-from pages import field_blocks, sensing_blocks, solve_blocks
+from pages import field_blocks, galen_blocks, sensing_blocks, solve_blocks
 from pages.one_pass_blocks import section
+from policies import galen_pictures
 from prediction import latency
 from sensing import sensing_pictures
 from solving import solve_pictures
@@ -35,7 +37,7 @@ from szilard.bayes.moments.value import both
 NETWORKS = {"MLP": "MNIST MLP", "LeNet-5": "MNIST LeNet-5", "ResNet-20": "CIFAR-10 ResNet-20"}
 #: Colour and marker of each way to predict. Okabe and Ito (2008): colour-blind people tell these colours apart.
 _DRAWS = 400
-PICTURES = ("one_pass", "moments", "field", "solve", "sensing")
+PICTURES = ("one_pass", "moments", "field", "solve", "sensing", "galen")
 WAYS = {
     "point": ("#999999", "s"),
     "one pass": ("#0072b2", "o"),
@@ -135,6 +137,8 @@ def main() -> None:
         sensing_pictures.draw(sensing_blocks.section(), folder)
     if "solve" in wanted:
         solve_pictures.draw(solve_blocks.section(), folder)
+    if "galen" in wanted:
+        galen_pictures.draw(galen_blocks.section(), folder)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md, docs/faults.md,
 docs/any_network.md, docs/any_training.md, docs/one_pass.md, docs/moments.md, docs/topology.md, docs/streams.md,
-docs/priors.md, docs/field_results.md, docs/solve.md, docs/solve_results.md and docs/sensing_results.md from
-benchmarks/results/.
+docs/priors.md, docs/field_results.md, docs/solve.md, docs/solve_results.md, docs/sensing_results.md and
+docs/galen_results.md from benchmarks/results/.
 
     python benchmarks/render.py
 
@@ -26,6 +26,7 @@ from common.cells import REASON_COLUMNS
 from files import section_tables
 from pages import (
     field_blocks,
+    galen_blocks,
     moments_blocks,
     one_pass_blocks,
     priors_blocks,
@@ -61,6 +62,7 @@ PAGES = (
             "sensing_results.md",
             "solve.md",
             "solve_results.md",
+            "galen_results.md",
         )
     ),
 )
@@ -236,6 +238,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **field_blocks.BLOCKS,
     **sensing_blocks.BLOCKS,
     **solve_blocks.BLOCKS,
+    **galen_blocks.BLOCKS,
 }
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
-from pathlib import Path
 
 import torch
 
 import szilard
+from szilard.cost.processor_name import processor
 from szilard.kernels import dispatch
 
 
@@ -30,17 +29,3 @@ def line(machine: dict[str, str]) -> str:
         f"{machine['processor']}, {machine['cores']} cores (load {machine['load']} at the start), "
         f"torch {machine['torch']}, Szilard {machine['szilard']}; kernels: {machine['kernels']}"
     )
-
-
-def processor() -> str:
-    """Name of the processor and its widest vector instruction set."""
-    name, flags = "", ""
-    try:
-        for row in Path("/proc/cpuinfo").read_text().splitlines():
-            key, _, value = row.partition(":")
-            name = name or (value.strip() if key.strip() == "model name" else "")
-            flags = flags or (value if key.strip() in ("flags", "Features") else "")
-    except OSError:  # not Linux
-        pass
-    wide = next((f for f in ("avx512f", "avx2", "asimd") if f in flags.split()), "")
-    return (name or platform.processor() or platform.machine()) + (f" ({wide})" if wide else "")

@@ -81,11 +81,20 @@ def resnet20(root: Path, split: str = "train") -> Case:
     Raises:
         SzilardError: the checkpoint or CIFAR-10 is not under ``root``.
     """
+    return make_case("resnet20", resnet20_network(root), cifar10(root), split)
+
+
+def resnet20_network(root: Path) -> nn.Module:
+    """ResNet-20 alone, in eval mode.
+
+    Raises:
+        SzilardError: the checkpoint is not under ``root``.
+    """
     network = networks.build("resnet20", (3, 32, 32), 10)
     state = _checkpoint(root, "resnet20-12fca82f.th")["state_dict"]
     # The checkpoint has no batch counters.
     network.load_state_dict({k.removeprefix("module."): v for k, v in state.items()}, strict=False)
-    return make_case("resnet20", network, cifar10(root), split)
+    return network.eval()
 
 
 def cifar10(root: Path) -> Source:

@@ -84,7 +84,7 @@ def _search(
     )
 
 
-def _order(count: int, seed: int) -> torch.Tensor:
+def order_of(count: int, seed: int) -> torch.Tensor:
     """Some examples in random order, since files are often sorted by class."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:EXAMPLES]
 
@@ -158,7 +158,7 @@ def with_data_set(
     with progress(shown) as bar:
         made = _search(
             found.network,
-            cast(found.network, data.train.x[_order(len(data.train), seed)]),
+            cast(found.network, data.train.x[order_of(len(data.train), seed)]),
             goal,
             lambda network: values(network, data.valid),
             data.task,
@@ -205,7 +205,7 @@ def with_examples(
     else:
         description = for_command_line(str(choice))
     shown.tell(description)
-    order = _order(len(labelled.data.train), seed)
+    order = order_of(len(labelled.data.train), seed)
     train = Part(labelled.data.train.x[order], labelled.data.train.y[order])
 
     with progress(shown) as bar:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from szilard.cli.deployed_source import Source
 from szilard.cli.external import adapted_outputs, build_record, weights
 from szilard.cli.external.network_and_data import NetworkAndExamples, open_network_and_data
 from szilard.cli.loading import saved_network_of
-from szilard.cli.request import Request, check_samples
+from szilard.cli.request import Request, Tell, check_samples
 from szilard.data import DataSet, image_range
 from szilard.deploy import Compiled, Units, backends
 from szilard.deploy.arguments import is_bayesian
@@ -30,8 +29,6 @@ from szilard.model.evaluate import lacks_noise, with_noise
 from szilard.model.saved_network import SavedNetwork
 from szilard.networks import Ensemble, build_for
 from szilard.networks.float_type import cast
-
-Tell = Callable[[str], None]
 
 _MOST = 1024  # inputs of the test split that are compared
 _EXAMPLES = 16  # inputs that are made up where there are no data
@@ -116,18 +113,18 @@ def _opened(request: Request, input_shape: tuple[int, ...] | None, tell: Tell) -
         raise SzilardError(f"{source} says what inputs the network takes; leave out --input-shape")
     if saved:
         found = saved_network_of(request.path, request, tell)
-        return _of_saved(found, *_raw_examples(found, request, tell))
+        return of_saved(found, *_raw_examples(found, request, tell))
     if request.data_options.get("name") is None:
         return _of_weights(request, input_shape, tell)
     made = open_network_and_data(request, tell)
     if made.other_units:
         tell(made.other_units)
     if isinstance(made, NetworkAndExamples):
-        return _of_examples(made)
+        return of_examples(made)
     network, data = made.for_method(), made.data
     network = with_noise(network, data) if lacks_noise(network, data) else network
     found = SavedNetwork.plain(network, data, network_spec=made.spec, source={})
-    return _of_saved(found, *_of_data(data))
+    return of_saved(found, *of_data(data))
 
 
 def _raw_examples(found: SavedNetwork, request: Request, tell: Tell) -> tuple[Tensor, str, Tensor | None]:
@@ -143,15 +140,17 @@ def _raw_examples(found: SavedNetwork, request: Request, tell: Tell) -> tuple[Te
         if len(found.input_shape) == 3:
             return image_range.scaled(torch.rand(shape, generator=noise), found.image_range), "", None
         return (torch.randn(shape, generator=noise) * found.scale + found.shift).float(), "", None
-    return _of_data(data)
+    return of_data(data)
 
 
-def _of_data(data: DataSet) -> tuple[Tensor, str, Tensor]:
+def of_data(data: DataSet) -> tuple[Tensor, str, Tensor]:
+    """Inputs of the test split in the units of the data, its name, and inputs of the validation split."""
     test, valid = (data.raw(split.x[:_MOST]).float() for split in (data.test, data.valid))
     return test, "test split", valid
 
 
-def _of_saved(found: SavedNetwork, examples: Tensor, split: str, validation: Tensor | None) -> Source:
+def of_saved(found: SavedNetwork, examples: Tensor, split: str, validation: Tensor | None) -> Source:
+    """A network of szilard, or one that is described like these."""
     in_units, network = found.target_type.in_units, adapted_outputs.for_method(found).eval()
     return Source(
         tuple(network.in_use()) if isinstance(network, Ensemble) else (network,),
@@ -175,7 +174,8 @@ def _target_names(found: SavedNetwork) -> tuple[str, ...]:
     return tuple(found.targets) or ((str(name),) if name else ())
 
 
-def _of_examples(made: NetworkAndExamples) -> Source:
+def of_examples(made: NetworkAndExamples) -> Source:
+    """A network with examples as they are in a file."""
     x, record, likelihood = made.data.test.x[:_MOST], made.record, made.valid.choice.likelihood
     valid, units = made.data.valid.x[:_MOST], None
     if record.shift is not None and record.scale is not None:

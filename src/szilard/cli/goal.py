@@ -25,6 +25,24 @@ class Goal:
     task: str | None = None
     confidence: float = CONFIDENCE
 
+    @classmethod
+    def typed(
+        cls,
+        max_drop: float | None,
+        max_bytes: int | None,
+        lam: float | None,
+        task: str | None,
+        confidence: float | None,
+    ) -> Goal:
+        """From the options; None where one was not typed.
+
+        Raises:
+            SzilardError: as :meth:`check`.
+        """
+        goal = cls(max_drop, max_bytes, lam, task, CONFIDENCE if confidence is None else confidence)
+        goal.check()
+        return goal
+
     def check(self) -> None:
         """Raise where a value is out of range, or two goals contradict each other.
 

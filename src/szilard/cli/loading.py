@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from szilard.cli.request import Request
+from szilard.cli.request import Request, Tell
 from szilard.errors import SzilardError
 from szilard.model import saved_network
 from szilard.model.saved_network import SavedNetwork
 
 
-def saved_network_of(file: Path, request: Request, tell: Callable[[str], None]) -> SavedNetwork:
+def saved_network_of(file: Path, request: Request, tell: Tell) -> SavedNetwork:
     """The network in a file, built as the request says.
 
     Raises:

@@ -3,6 +3,7 @@
 :func:`compress` is ``szilard.compress``.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from szilard import _moved, catalogue
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from szilard.compression.passes.refit import Refit as Refit
     from szilard.compression.passes.rounding import Quantise as Quantise
     from szilard.compression.passes.rounding_vectors import QuantiseVectors as QuantiseVectors
+    from szilard.compression.policies.found import Found
+    from szilard.compression.policies.galen_search import galen
+    from szilard.compression.policies.policy import LayerPolicy, Policy
 
 __all__ = [
     "Calibration",
@@ -35,7 +39,10 @@ __all__ = [
     "Compressed",
     "Curvature",
     "Draft",
+    "Found",
+    "LayerPolicy",
     "Pass",
+    "Policy",
     "Quantised",
     "Setting",
     "certificate",
@@ -43,6 +50,7 @@ __all__ = [
     "curvatures",
     "default_passes",
     "free_energy_step",
+    "galen",
     "imagine",
     "posterior_curvature",
     "published_bits",
@@ -54,5 +62,16 @@ globals().update(_PASSES)
 __all__.extend(sorted(_PASSES))
 
 
+#: Imported when they are used: they need runtimes, which compress does not.
+_LATER = {
+    "Found": "szilard.compression.policies.found",
+    "LayerPolicy": "szilard.compression.policies.policy",
+    "Policy": "szilard.compression.policies.policy",
+    "galen": "szilard.compression.policies.galen_search",
+}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     return _moved.name_of(__name__, name)

@@ -114,6 +114,11 @@ def digits(value: float) -> str:
     return text.replace("-", _MINUS)
 
 
+def nats(value: float) -> str:
+    """A divergence: ``0.0312``, ``< 0.0001``."""
+    return "0" if not value else "< 0.0001" if value < 1e-4 else f"{value:.3g}"
+
+
 QUALITY = (
     Figure("accuracy", "accuracy", "fraction of test inputs whose most probable class is correct",
            lambda v: percent(v, 2), "more", "points"),

@@ -29,10 +29,10 @@ Lam = Annotated[
     ),
 ]
 Confidence = Annotated[
-    float,
+    float | None,
     typer.Option(
         metavar="SHARE",
-        help="Confidence that --max-drop also holds on other examples; 0: check the validation split only.",
+        help="Confidence that --max-drop also holds on other examples (0.9); 0: check the validation split only.",
         rich_help_panel=_GOAL,
     ),
 ]

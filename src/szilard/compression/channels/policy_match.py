@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from szilard.compression.policies.policy import Policy
 from szilard.errors import SzilardError, printable
@@ -16,6 +16,7 @@ def kept_by(
     fixed: Mapping[str, int],
     sizes: Mapping[str, int],
     whole: Mapping[str, str],
+    optional: Collection[str] = (),
 ) -> dict[str, int]:
     """How many units of each pool a policy keeps.
 
@@ -28,6 +29,7 @@ def kept_by(
         fixed: number of output channels of each layer that stay.
         sizes: number of units of each pool.
         whole: why layers stay whole.
+        optional: layers that can lose all of their channels.
 
     Raises:
         SzilardError: the policy is for another network, or tied layers differ.
@@ -35,9 +37,11 @@ def kept_by(
     _check_names(policy, outputs)
     wanted = {layer.name: layer.channels for layer in policy.layers}
     for name, count in outputs.items():
-        if not 1 <= wanted[name] <= count:
+        least = 0 if name in optional and fixed[name] == 0 and of_layer[name] else 1
+        if not least <= wanted[name] <= count:
             raise SzilardError(
-                f"the policy says {wanted[name]} channels for {printable(name)}, which has {count}; choose 1 to {count}"
+                f"the policy says {wanted[name]} channels for {printable(name)}, which has {count}; choose {least} to "
+                f"{count}"
             )
         if not of_layer[name] and wanted[name] != count:
             raise SzilardError(

@@ -25,11 +25,13 @@ class Pool:
         name: of the first layer that makes them, with "/2" and so on for further pools of that layer.
         units: their numbers.
         layers: whose outputs they are, in order of call.
+        optional: whether all of them can go, because a sum then has one branch less.
     """
 
     name: str
     units: tuple[int, ...]
     layers: tuple[str, ...]
+    optional: bool = False
 
 
 class Grouped:

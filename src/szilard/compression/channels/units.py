@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from szilard.compression.channels.branches import branches
 from szilard.compression.channels.layer_shapes import LayerShape, layer_shapes
 from szilard.compression.channels.policy_match import kept_by
 from szilard.compression.channels.pools import NONE, Grouped, Pool
@@ -87,7 +88,7 @@ class ChannelUnits:
                 units = cls(layers, found.pools, *parts, few)
                 wrong = units._wrong(network)
                 if not wrong:
-                    return units
+                    return units._with_branches(network, walk.traced)
                 for pool in wrong:
                     found.fix(pool, _DIFFERS)
 
@@ -110,7 +111,7 @@ class ChannelUnits:
         if self._plan is None:
             return copied(network).eval()
         small = self._plan.smaller(network, self.cuts, gone)
-        if gone and not agree(without(network, self.cuts, gone), small, self._inputs):
+        if gone and not agree(self._without(network, gone), small, self._inputs):
             names = ", ".join(printable(name) for name in kept)
             raise SzilardError(
                 f"the network without channels of {names} does not compute what it computes with zeros in their place; "
@@ -130,7 +131,27 @@ class ChannelUnits:
         Raises:
             SzilardError: unknown pools or places, or a layer without channels.
         """
-        return without(network, self.cuts, self._gone(network, kept))
+        return self._without(network, self._gone(network, kept))
+
+    def _without(self, network: nn.Module, gone: set[int]) -> nn.Module:
+        ended = frozenset() if self._plan is None else frozenset().union(*self._plan.ended(gone))
+        return without(network, self.cuts, gone, ended)
+
+    def _with_branches(self, network: nn.Module, traced: Traced) -> ChannelUnits:
+        """The same, with the pools known that can lose all of their units."""
+        assert self._plan is not None
+        makers = {name: pool.layers for name, pool in self.pools.items()}
+        found = branches(
+            self._plan.graph, traced.modules, traced.values, self.reads, makers, self.of_layer, self.fixed
+        )
+        ends = {frozenset(self.pools[name].units): branch for name, branch in found.items()}
+        units = replace(self, _plan=replace(self._plan, branches=ends))
+        fit = {name for name in found if units._agrees(network, set(self.pools[name].units))}
+        kept = {
+            key: branch for key, branch in ends.items() if any(key == set(self.pools[n].units) for n in fit)
+        }
+        pools = {name: replace(pool, optional=name in fit) for name, pool in self.pools.items()}
+        return replace(self, pools=pools, _plan=replace(self._plan, branches=kept))
 
     def _wrong(self, network: nn.Module) -> list[str]:
         """Pools that change the network's function when they lose one unit."""
@@ -144,7 +165,7 @@ class ChannelUnits:
             return True
         try:
             small = self._plan.smaller(network, self.cuts, gone)
-            return agree(without(network, self.cuts, gone), small, self._inputs)
+            return agree(self._without(network, gone), small, self._inputs)
         except (SzilardError, RuntimeError, TypeError, ValueError, IndexError, AssertionError):
             return False
 
@@ -221,6 +242,7 @@ class ChannelUnits:
             self.fixed,
             {name: len(pool.units) for name, pool in self.pools.items()},
             self.whole,
+            {name for name, pools in self.of_layer.items() if all(self.pools[one].optional for one in pools)},
         )
 
     def _pool(self, name: str) -> Pool:

@@ -87,6 +87,8 @@ class PolicyEffect:
         kept, bits = positions_kept(self.units, self.ranks, policy), bits_of(policy)
         small = self.units.smaller(self.network, kept) if kept else copied(self.network)
         small.eval()
+        there = dict(small.named_modules())  # without layers that have no channels
+        bits = {name: both for name, both in bits.items() if name in there}
         if bits:
             small = with_integers(small, bits, None).eval()
         stored = any(activations == FLOAT for _, activations in bits.values())

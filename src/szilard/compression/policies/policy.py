@@ -13,7 +13,8 @@ class LayerPolicy:
 
     Attributes:
         name: of the layer in the network, such as "layer1.0.conv1".
-        channels: number of output channels (of a linear layer: outputs) that it keeps, at least 1.
+        channels: number of output channels (of a linear layer: outputs) that it keeps. 0: its branch of a residual sum
+            goes.
         weight_bits: of its weights; 32 is float32.
         activation_bits: of its inputs; 32 is float32.
     """

@@ -37,10 +37,12 @@ class Sensitivity:
         space: whose options were measured.
         nats: ``[decision][option]``; 0 for the first option, which leaves the network as it is. Infinite for options
             whose network has outputs that are not finite.
+        examples: number of inputs.
     """
 
     space: Space
     nats: tuple[tuple[float, ...], ...]
+    examples: int = 0
 
     def curve(self, decision: str, kind: str | None = None) -> list[tuple[Option, float]]:
         """Options of a decision with their nats.
@@ -118,6 +120,7 @@ def measure(
             (0.0, *(found[number, option] for option in range(1, len(one.options))))
             for number, one in enumerate(space.decisions)
         ),
+        len(x),
     )
 
 

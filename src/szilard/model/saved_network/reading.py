@@ -32,7 +32,7 @@ def load(
     network_spec: str | None = None,
     *,
     trusted: bool = False,
-    tell: Callable[[str], None] | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> SavedNetwork:
     """Open a ``network.pt``, or a ``.szd`` file with a description of its network.
 
@@ -62,7 +62,7 @@ def load(
 
 
 def _load(
-    path: Path, network_spec: str | None, trusted: bool, tell: Callable[[str], None] | None
+    path: Path, network_spec: str | None, trusted: bool, tell: Callable[[str], object] | None
 ) -> SavedNetwork:
     kind = formats.of(path)
     if kind in (Format.SAFETENSORS, Format.TORCHSCRIPT):

@@ -1,0 +1,119 @@
+"""The cost that a user's own function measures, such as the seconds on their device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import nn
+
+from szilard.compression.policies.costs.policy_rows import policy_rows
+from szilard.compression.policies.policy import LayerPolicy, Policy
+from szilard.compression.policies.space import Space
+from szilard.errors import SzilardError, first_line
+
+if TYPE_CHECKING:
+    from szilard.compression.channels.units import ChannelUnits
+
+_LEAST = 1e-3  # of the original's cost; smaller ones weigh no more in the fit
+
+
+class OwnCost:
+    """A number of the small network from a function of the user.
+
+    Between measurements a policy is predicted as a + b · (multiply-adds · bits / 32) with a, b ≥ 0, fitted on what was
+    measured; before a second measurement a is 0. That is only an order: what counts is measured.
+
+    Args:
+        function: of a network in eval mode; returns a finite number that is not negative, in any unit.
+        network: the original, in eval mode.
+        units: its channels.
+
+    Attributes:
+        reference: of the original network.
+        notes: what a reader of the figures has to know.
+
+    Raises:
+        SzilardError: the function fails, or returns something else, for the original network.
+    """
+
+    unit = "units"
+
+    def __init__(
+        self, function: Callable[[nn.Module], float], network: nn.Module, units: ChannelUnits
+    ) -> None:
+        self._function, self._units = function, units
+        original = Policy(tuple(LayerPolicy(name, shape.outputs) for name, shape in units.layers.items()))
+        self.reference = self.measured(network, original)
+        if not self.reference:
+            raise SzilardError(
+                "the function of the cost returns 0 for the original network, so that no share of it can be a target"
+            )
+        self._points = [(self._work(original), self.reference)]
+        self._errors: list[float] = []
+        self.notes = [
+            "between measurements the cost of your function is predicted from multiply-adds and bits"
+        ]
+
+    @property
+    def error_percent(self) -> float | None:
+        """Mean error of the predictions of candidates before they were measured, percent; None: none was."""
+        return 100 * float(np.mean(np.abs(self._errors))) if self._errors else None
+
+    def prepare(self, space: Space, progress: Callable[[int, int], None] | None = None) -> None:
+        """Nothing is measured in advance: a call of the function can take long.
+
+        Args:
+            space: of policies.
+            progress: is not called.
+        """
+
+    def predicted(self, policy: Policy) -> float:
+        """What the function is expected to return for a policy's network."""
+        from scipy.optimize import nnls
+
+        work, values = (np.array([point[i] for point in self._points]) for i in (0, 1))
+        if len(values) == 1:
+            return float(values[0] * self._work(policy) / work[0])
+        scale = 1 / np.maximum(values, _LEAST * values[0])  # of relative errors
+        matrix = np.stack([np.full(len(work), values[0]), work * values[0] / work[0]], 1)
+        (a, b), _ = nnls(matrix * scale[:, None], values * scale)
+        return float(values[0] * (a + b * self._work(policy) / work[0]))
+
+    def measured(self, network: nn.Module, policy: Policy) -> float:
+        """What the function returns for the network that a policy made.
+
+        Raises:
+            SzilardError: it fails, or returns no finite number that is at least 0.
+        """
+        try:
+            found = self._function(network)
+        except SzilardError:
+            raise
+        except Exception as error:
+            raise SzilardError(
+                f"the function of the cost fails on a network ({first_line(error)}); it is given an nn.Module in eval "
+                "mode and returns a number"
+            ) from error
+        try:
+            value = float(found)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not math.isfinite(value) or value < 0:
+            raise SzilardError(
+                f"the function of the cost returned {found!r} for a network; it must return a finite "
+                "number that is not negative"
+            )
+        return value
+
+    def observe(self, policy: Policy, value: float) -> None:
+        """Correct later predictions by what was measured of a policy's network."""
+        if value:
+            self._errors.append(self.predicted(policy) / value - 1)
+        self._points.append((self._work(policy), value))
+
+    def _work(self, policy: Policy) -> float:
+        bits = {layer.name: max(layer.weight_bits, layer.activation_bits) for layer in policy.layers}
+        return sum(row.macs * bits[name] / 32 for name, row in policy_rows(self._units, policy).items())

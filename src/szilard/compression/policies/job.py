@@ -1,0 +1,244 @@
+"""One search for a policy, from the units of the network to the file."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from szilard.compression.channels.units import ChannelUnits
+from szilard.compression.policies import divergence, importance, sensitivity
+from szilard.compression.policies.applied import PolicyEffect, positions_kept
+from szilard.compression.policies.checked import Given
+from szilard.compression.policies.costs.base import Cost
+from szilard.compression.policies.costs.by_measure import bits_of, cost_of
+from szilard.compression.policies.finishing import finish
+from szilard.compression.policies.found import Found
+from szilard.compression.policies.history import History, header
+from szilard.compression.policies.integers import without_integers
+from szilard.compression.policies.measured_search import Search
+from szilard.compression.policies.onnx_file import OnnxFile, onnx_file
+from szilard.compression.policies.options import features_of, space_of
+from szilard.compression.policies.policy import LayerPolicy, Policy
+from szilard.compression.policies.problem import Problem, Trial
+from szilard.compression.policies.search_progress import SearchProgress
+from szilard.compression.policies.sensitivity import Sensitivity
+from szilard.compression.policies.space import Choice, Space
+from szilard.compression.policies.target import Target
+from szilard.compression.policies.training import train
+from szilard.likelihood import Likelihood
+
+TOLERANCE = 1.02  # of the target, for the finished network: two measurements of one network differ by as much
+HISTORY = "history.jsonl"
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """What a search found."""
+
+    space: Space
+    sensitivity: Sensitivity
+    best: Trial
+    trials: list[Trial]
+
+
+class Job:
+    """One search.
+
+    Args:
+        given: the user's arguments.
+        bar: shows the progress.
+    """
+
+    def __init__(self, given: Given, bar: SearchProgress) -> None:
+        self.given, self.bar = given, bar
+        self.seconds: dict[str, float] = {}
+        self.notes: list[str] = []
+
+    def run(self) -> Found:
+        """Search, train, write the file, and measure it.
+
+        Raises:
+            SzilardError: see :func:`szilard.compression.galen`.
+        """
+        given, searched = self.given, None
+        if given.policy is not None:
+            self.units.kept_of(
+                given.policy
+            )  # refuses a policy for another network before anything is measured
+        with self._timed("table", "measuring costs"):
+            reference = self.cost.reference
+            share = None if given.target is None else Target.of(given.target, given.unit).share(reference)
+        policy = given.policy
+        if policy is None:
+            assert share is not None
+            searched = self._searched(share)
+            policy = searched.space.policy(searched.best.choice)
+        return self._finished(policy, share, searched)
+
+    @cached_property
+    def units(self) -> ChannelUnits:
+        """Channels of the network that belong together."""
+        return ChannelUnits.of(self.given.network, self.given.inputs)
+
+    @cached_property
+    def cost(self) -> Cost:
+        """What the target is about."""
+        return cost_of(self.given, self.units, self.likelihood, self._code)
+
+    @cached_property
+    def outputs(self) -> Tensor:
+        """Of the original network for the calibration inputs."""
+        return divergence.outputs_of(self.given.network, self.given.inputs)
+
+    @cached_property
+    def effect(self) -> PolicyEffect:
+        """What policies do to the network."""
+        given = self.given
+        ranks = importance.rank(
+            given.network, self.units, given.inputs, given.seed, likelihood=self.likelihood
+        )
+        return PolicyEffect(given.network, self.units, ranks, given.inputs, self.likelihood)
+
+    @cached_property
+    def likelihood(self) -> Likelihood:
+        """What the outputs mean."""
+        return divergence.likelihood_of(self.outputs, self.given.task)
+
+    def kl(self, network: nn.Module) -> float:
+        """KL(original ‖ network), nats per example."""
+        return divergence.kl(self.outputs, network, self.given.inputs, self.likelihood)
+
+    def _searched(self, share: float) -> Searched:
+        given = self.given
+        space = space_of(self.units, bits_of(given), branches=given.measure != "bytes")
+        with self._timed("table", "measuring costs"):
+            self.cost.prepare(space, self.bar.step)
+        with self._timed("sensitivity", "sensitivity"):
+            sensed = sensitivity.measure(
+                given.network, self.units, space, self.effect.ranks, given.inputs, given.folder, self.bar.step,
+                likelihood=self.likelihood,
+            )  # fmt: skip
+        problem = Problem(
+            space, sensed.nats, lambda choice: self.cost.predicted(space.policy(choice)) / self.cost.reference,
+            share, features_of(space, self.units.layers), given.seed,
+        )  # fmt: skip
+        with self._timed("search", "searching"), self._history(problem) as history:
+            found = Search(
+                given.search, problem, lambda choice: self.effect.kl(space.policy(choice)), _Real(self, space),
+                history, given.evaluations, lambda done, text: self.bar.step(done, given.evaluations, text),
+            ).run()  # fmt: skip
+            return Searched(space, sensed, found, list(history.trials))
+
+    def _history(self, problem: Problem) -> History:
+        if self.given.folder is None:
+            return History()
+        named = header(
+            problem, self.given.search, measure=str(self.given.measure), evaluations=self.given.evaluations
+        )
+        return History.open(self.given.folder / HISTORY, named, resume=True)
+
+    def _finished(self, policy: Policy, share: float | None, searched: Searched | None) -> Found:
+        given, cost = self.given, self.cost
+        with self._timed("finishing", "fine-tuning" if given.finetune else "finishing"):
+            network = self.effect.apply(policy)
+            before = self.kl(network)
+            if given.finetune:
+                x, y = given.training
+                train(
+                    network, given.network, x, labels=y, epochs=given.finetune, likelihood=self.likelihood,
+                    seed=given.seed, progress=self.bar.step,
+                )  # fmt: skip
+        with self._timed("finishing", "writing the file"):
+            plain = finish(
+                network,
+                given.network,
+                self.units,
+                self._kept(policy),
+                given.inputs,
+                likelihood=self.likelihood,
+            )
+            file = self._file(plain, policy)
+            value = cost.measured(plain, policy)
+        if share is not None and value > TOLERANCE * share * cost.reference:
+            self.notes.append(
+                f"the finished network costs {value / cost.reference:.3f} of the original, more than the target "
+                f"{share:.3f}; search again with a smaller target"
+            )
+        return Found(
+            network=network,
+            policy=policy,
+            sizes={name: shape.outputs for name, shape in self.units.layers.items()},
+            unit=cost.unit,
+            reference=cost.reference,
+            cost=value,
+            target=math.inf if share is None else share * cost.reference,
+            predicted=cost.predicted(policy),
+            kl=self.kl(network),
+            kl_before=before,
+            content=file.content,
+            compiled=file.compiled,
+            before=file.before,
+            after=file.after,
+            table_error=cost.error_percent,
+            searcher="" if searched is None else given.search,
+            trials=() if searched is None else searched.trials,
+            space=None if searched is None else searched.space,
+            sensitivity=None if searched is None else searched.sensitivity,
+            whole=dict(self.units.whole),
+            notes=[*self.notes, *cost.notes],
+            seconds=self.seconds,
+        )
+
+    def _kept(self, policy: Policy) -> dict[str, Sequence[int]]:
+        return positions_kept(self.units, self.effect.ranks, policy)
+
+    def _file(self, network: nn.Module, policy: Policy) -> OnnxFile:
+        given = self.given
+        original = Policy(
+            tuple(LayerPolicy(name, shape.outputs) for name, shape in self.units.layers.items())
+        )
+        return onnx_file(
+            given.network, network, policy, original, given.inputs, evaluation=given.evaluation,
+            threads=given.threads, deployed={"task": self.likelihood, **given.deployed},
+        )  # fmt: skip
+
+    def _code(self, network: nn.Module, policy: Policy) -> bytes:
+        """The ``.szd`` file of a small network."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _timed(self, part: str, text: str) -> Iterator[None]:
+        self.bar.stage(text)
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - started
+
+
+class _Real:
+    """The real network of a choice, measured."""
+
+    def __init__(self, job: Job, space: Space) -> None:
+        self.job, self.space = job, space
+        self._observed: set[Choice] = set()
+
+    def measured(self, choice: Choice) -> float:
+        policy = self.space.policy(choice)
+        with torch.no_grad():
+            network = without_integers(self.job.effect.apply(policy))
+            return self.job.cost.measured(network, policy) / self.job.cost.reference
+
+    def observe(self, trials: list[Trial]) -> None:
+        for trial in trials:
+            if trial.choice not in self._observed and trial.measured is not None:
+                self._observed.add(trial.choice)
+                policy = self.space.policy(trial.choice)
+                self.job.cost.observe(policy, trial.measured * self.job.cost.reference)

@@ -1,0 +1,126 @@
+"""A search whose best policies are measured on the real network, so that predictions do not drift from what is true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from szilard.compression.policies import running
+from szilard.compression.policies.by_name import make
+from szilard.compression.policies.history import History
+from szilard.compression.policies.problem import Problem, Trial
+from szilard.compression.policies.space import Choice
+from szilard.compression.policies.temperature import best, cost_of, temperature
+from szilard.errors import SzilardError
+
+ROUNDS = 4  # of the search; after each of them the best policy is measured
+MOST = 8  # measurements after the last round
+
+
+class Measures(Protocol):
+    """Measures the real network of a choice, and learns from it."""
+
+    def measured(self, choice: Choice) -> float:
+        """Cost of the real network, as a share of the original's."""
+        ...
+
+    def observe(self, trials: list[Trial]) -> None:
+        """Correct later predictions by all trials that were measured."""
+        ...
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search in rounds.
+
+    Attributes:
+        name: of the searcher.
+        problem: its predicted costs are corrected by what was measured.
+        evaluate: KL of a choice, nats per example.
+        real: measures networks.
+        history: keeps trials and measurements.
+        evaluations: number of trials.
+        progress: called with all trials after each.
+    """
+
+    name: str
+    problem: Problem
+    evaluate: Callable[[Choice], float]
+    real: Measures
+    history: History
+    evaluations: int
+    progress: Callable[[int, str], None]
+
+    def run(self) -> Trial:
+        """Search, and return the best trial whose real network meets the target.
+
+        A search that was stopped continues from its history, and gives the same trial.
+
+        Raises:
+            SzilardError: no policy meets the target, as predicted or as measured.
+        """
+        self.real.observe(self._measured)
+        for number in range(1, ROUNDS + 1):
+            end = self.evaluations * number // ROUNDS
+            if len(self.history.trials) >= end:
+                continue
+            searcher = make(self.name, self.problem)
+            running.search(searcher, self.problem, self.evaluate, self.history, end, self._tell)
+            self._measure_best()
+        return self._confirmed()
+
+    def _confirmed(self) -> Trial:
+        """The best trial, once it has been measured."""
+        for _ in range(MOST):
+            found = self._best()
+            if found is None:
+                break
+            if found.measured is not None:
+                return found
+            self._measure(found)
+        kept = [one for one in self._measured if cost_of(one) <= self.problem.target]
+        if kept:
+            return best(kept, self.problem.target)
+        least = min((cost_of(one) for one in self._measured), default=float("inf"))
+        raise SzilardError(
+            f"no policy that was measured meets the target {self.problem.target:.3g}; the cheapest took {least:.3g} of "
+            "the original's cost: give a larger target, or more evaluations"
+        )
+
+    @property
+    def _measured(self) -> list[Trial]:
+        return [trial for trial in self.history.trials if trial.measured is not None]
+
+    def _best(self) -> Trial | None:
+        """The trial of lowest KL that meets the target: as measured, or by the prediction as it is now."""
+        kept = [
+            one
+            for one in self.history.trials
+            if (self.problem.cost(one.choice) if one.measured is None else one.measured)
+            <= self.problem.target
+        ]
+        return min(kept, key=lambda one: (one.kl, one.cost)) if kept else None
+
+    def _measure_best(self) -> None:
+        found = self._best()
+        if found is not None and found.measured is None:
+            self._measure(found)
+
+    def _measure(self, trial: Trial) -> None:
+        number = self.history.trials.index(trial)
+        share = self.real.measured(trial.choice)
+        for place, one in enumerate(self.history.trials):
+            if one.choice == trial.choice and place != number:
+                self.history.measure(place, share)
+        self.history.measure(number, share)
+        self.real.observe(self._measured)
+
+    def _tell(self, trials: object) -> None:
+        found = self._best()
+        if found is None:
+            text = ""
+        else:
+            hot = temperature(self.history.trials, self.problem.target)
+            text = f"best F {found.kl + hot * cost_of(found):.4g}, KL {found.kl:.4g}"
+        self.progress(len(self.history.trials), text)
