@@ -108,7 +108,16 @@ def test_networks_that_want_the_usual_layout_are_trained_in_it():
     torch.manual_seed(0)
     teacher, student = Viewed(), Viewed()
     x = torch.randn(64, 3, 8, 8)
-    losses = training.train(student, teacher, x, epochs=5, lr=2e-3, batch_size=32, likelihood=Gaussian())
+    losses = training.train(
+        student,
+        teacher,
+        x,
+        epochs=5,
+        lr=0.01,
+        batch_size=32,
+        likelihood=Gaussian(),
+        augment=training.unchanged,
+    )
     assert losses[-1] < losses[0]
 
 
@@ -153,5 +162,5 @@ def test_the_small_network_fits_into_the_original_shapes_and_a_file():
         assert (opened.eval()(x) - small(x)).abs().mean() < 0.5
     plain = szilard.compress(teacher, x[:128], lam=1e-5, passes=[szilard.compression.Quantise()])
     assert len(made.data) < 0.8 * len(plain.data)
-    with pytest.raises(SzilardError, match=r"conv3.*shape .* these units keep"):
+    with pytest.raises(SzilardError, match=r"conv1.weight has shape .* these units keep"):
         finishing.put_back(small, teacher, units, {"conv3": [0]})
