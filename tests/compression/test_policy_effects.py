@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from support.digits_convnet import policy, trained
 from torch import nn
 
-from szilard.compression.policies import applied, divergence, importance, norm_statistics
+from szilard.compression.policies import applied, compensation, divergence, importance, norm_statistics
 from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Categorical, Gaussian
 
@@ -37,7 +38,7 @@ def ranks_of(values):
 def test_importance_is_the_kl_of_removal():
     network, x, units = trained()
     x = x[:200]
-    found = importance.rank(network, units, x, draws=16)
+    found = importance.rank(network, units, x, softness=1.0, draws=16)
     assert {name: len(rank) for name, rank in found.items()} == {
         n: len(p.units) for n, p in units.pools.items()
     }
@@ -47,7 +48,7 @@ def test_importance_is_the_kl_of_removal():
     guess = torch.cat(list(found.values()))
     correlation = torch.corrcoef(torch.stack([ranks_of(real), ranks_of(guess)]))[0, 1]
     assert correlation > 0.8
-    again = importance.rank(network, units, x, draws=16)
+    again = importance.rank(network, units, x, softness=1.0, draws=16)
     assert all(torch.equal(found[name], again[name]) for name in found)
 
 
@@ -57,7 +58,7 @@ def test_a_small_effect_has_the_value_of_its_kl():
     with torch.no_grad():  # so small that the second order is all of it
         network.fc.weight[:, :4] *= 0.05
     real = kl_without(network, units, x, pool.units[0])
-    found = importance.rank(network, units, x, draws=32)["conv3"][0]
+    found = importance.rank(network, units, x, softness=1.0, draws=32)["conv3"][0]
     assert real > 0
     assert float(found) == pytest.approx(real, rel=0.25)
 
@@ -143,3 +144,35 @@ def test_importance_needs_inputs_and_finite_gradients():
     with pytest.raises(SzilardError):
         importance.rank(network, units, x[:8], likelihood=Categorical())
     assert isinstance(network.conv2, nn.Conv2d)
+
+
+def test_a_channel_that_leaves_is_replaced_by_those_that_are_like_it(monkeypatch):
+    network, x, units = trained()
+    with torch.no_grad():  # channel 1 is channel 0 with another slope
+        network.conv3.weight[1] = network.conv3.weight[0]
+        for name in ("running_mean", "running_var", "weight", "bias"):
+            tensor = getattr(network.bn3, name)
+            tensor[1] = tensor[0]
+        network.bn3.weight[1] *= 0.5
+        network.bn3.bias[1] *= 0.5
+    kept = {"conv3": [i for i in range(16) if i != 1]}
+    wanted = divergence.outputs_of(network, x)
+    cut = units.smaller(network, kept)
+    lost = divergence.kl(wanted, cut, x)
+    compensation.compensate(cut, network, units, kept, compensation.inputs_of(network, units, x))
+    assert lost > 1e-3
+    assert divergence.kl(wanted, cut, x) < 0.02 * lost
+    same = copy.deepcopy(network)
+    compensation.compensate(same, network, units, {}, compensation.inputs_of(network, units, x))
+    assert torch.equal(same.fc.weight, network.fc.weight)
+
+
+def test_what_a_layer_reads_is_measured_over_examples_and_positions():
+    network, x, units = trained()
+    sums = compensation.inputs_of(network, units, x[:100])["conv3"]
+    with torch.no_grad():
+        h = torch.relu(network.bn1(network.conv1(x[:100])))
+        h = torch.relu(network.bn2(network.conv2(h)) + h).movedim(1, 0).flatten(1).double()
+    mean, covariance = sums.moments()
+    assert torch.allclose(mean, h.mean(1), atol=1e-5)
+    assert torch.allclose(covariance, torch.cov(h, correction=0), atol=1e-4)

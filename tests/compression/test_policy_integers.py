@@ -7,7 +7,7 @@ import functools
 
 import pytest
 import torch
-from support.digits_convnet import trained
+from support.digits_convnet import Residual, trained
 from torch import nn
 
 import szilard
@@ -15,23 +15,8 @@ from szilard.compression.policies import integers
 from szilard.compression.policies.integer_layers import Rounding, rounded_rows
 from szilard.deploy.int8 import answers, quantise
 from szilard.errors import SzilardError, SzilardWarning
-from szilard.networks.norm import NormReLU
-from szilard.networks.resnet import Block
 
 ALL = dict.fromkeys(("conv1", "conv2", "conv3", "fc"), (8, 8))
-
-
-class Residual(nn.Module):
-    """A convolution, and a block whose norm adds its shortcut inside."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(1, 6, 3, padding=1, bias=False), NormReLU(6)
-        self.block = Block(6, 6, 1, "A")
-        self.fc = nn.Linear(6, 4)
-
-    def forward(self, x):
-        return self.fc(self.block(self.bn1(self.conv1(x))).mean((2, 3)))
 
 
 def residual():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
-from support.digits_convnet import digits, policy, trained
+from support.digits_convnet import Residual, digits, policy, trained
 from torch import nn
 
 import szilard
+from szilard.compression.channels.units import ChannelUnits
 from szilard.compression.policies import applied, divergence, finishing, importance, integers, training
 from szilard.errors import SzilardError
 from szilard.likelihood import Categorical, Gaussian
@@ -164,3 +166,42 @@ def test_the_small_network_fits_into_the_original_shapes_and_a_file():
     assert len(made.data) < 0.8 * len(plain.data)
     with pytest.raises(SzilardError, match=r"conv1.weight has shape .* these units keep"):
         finishing.put_back(small, teacher, units, {"conv3": [0]})
+
+
+class Branched(nn.Module):
+    """A convolution, and a branch that a sum adds, with a bias in place of a norm or not."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 6, 3, padding=1), nn.Conv2d(6, 4, 3, padding=1)
+        self.conv3 = nn.Conv2d(4, 6, 3, padding=1)
+        self.norm = nn.BatchNorm2d(6) if norm else None
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.conv1(x).relu()
+        y = self.conv3(self.conv2(x).relu())
+        y = y if self.norm is None else self.norm(y)
+        return self.fc((y + x).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("make", [lambda: Branched(True), lambda: Branched(False), Residual])
+def test_a_branch_without_channels_is_a_constant_in_the_original_shapes(make):
+    torch.manual_seed(0)
+    network, x = make().eval(), torch.randn(32, 1, 8, 8)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.bias.data.normal_()
+    units = ChannelUnits.of(network, x)
+    inner = next(name for name in units.pools if name in ("conv2", "block.conv1"))
+    ranks = importance.rank(network, units, x, likelihood=Gaussian())
+    wanted = policy(units, {inner: 0, "conv1": 5}, dict.fromkeys(units.layers, (8, 8)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small = applied.apply(network, units, ranks, wanted, x)
+    assert not isinstance(dict(small.named_modules()).get(inner), nn.Conv2d)
+    plain = integers.without_integers(small)
+    whole = finishing.put_back(small, network, units, applied.positions_kept(units, ranks, wanted))
+    with torch.no_grad():
+        assert torch.allclose(whole(x), plain(x), atol=1e-4)
+        assert not torch.allclose(whole(x), network(x), atol=1e-2)

@@ -1,4 +1,4 @@
-"""A small convolutional network that was trained on scikit-learn's digits, for tests of policies."""
+"""Small convolutional networks for tests of policies; one was trained on scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from szilard.compression.channels.units import ChannelUnits
 from szilard.compression.policies.policy import LayerPolicy, Policy
+from szilard.networks.norm import NormReLU
+from szilard.networks.resnet import Block
 
 
 class ConvNet(nn.Module):
@@ -29,6 +31,19 @@ class ConvNet(nn.Module):
         h = F.relu(self.bn2(self.conv2(h)) + h)
         h = F.max_pool2d(F.relu(self.bn3(self.conv3(h))), 2)
         return self.fc(h.flatten(1))
+
+
+class Residual(nn.Module):
+    """A convolution, and a block whose norm adds its shortcut inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(1, 6, 3, padding=1, bias=False), NormReLU(6)
+        self.block = Block(6, 6, 1, "A")
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.fc(self.block(self.bn1(self.conv1(x))).mean((2, 3)))
 
 
 def digits():
