@@ -30,6 +30,7 @@ from szilard.compression.policies.problem import Problem, Trial
 from szilard.compression.policies.search_progress import SearchProgress
 from szilard.compression.policies.sensitivity import Sensitivity
 from szilard.compression.policies.space import Choice, Space
+from szilard.compression.policies.szd_file import SzdFile, coded, szd_file
 from szilard.compression.policies.target import Target
 from szilard.compression.policies.training import train
 from szilard.likelihood import Likelihood
@@ -90,7 +91,7 @@ class Job:
     @cached_property
     def cost(self) -> Cost:
         """What the target is about."""
-        return cost_of(self.given, self.units, self.likelihood, self._code)
+        return cost_of(self.given, self.units, self.likelihood, coded)
 
     @cached_property
     def outputs(self) -> Tensor:
@@ -164,15 +165,15 @@ class Job:
                 given.inputs,
                 likelihood=self.likelihood,
             )
-            file = self._file(plain, policy)
-            value = cost.measured(plain, policy)
+            file = self._file(plain, policy, share)
+            value = float(len(file.content)) if isinstance(file, SzdFile) else cost.measured(plain, policy)
         if share is not None and value > TOLERANCE * share * cost.reference:
             self.notes.append(
                 f"the finished network costs {value / cost.reference:.3f} of the original, more than the target "
                 f"{share:.3f}; search again with a smaller target"
             )
         return Found(
-            network=network,
+            network=file.network if isinstance(file, SzdFile) else network,
             policy=policy,
             sizes={name: shape.outputs for name, shape in self.units.layers.items()},
             unit=cost.unit,
@@ -180,10 +181,10 @@ class Job:
             cost=value,
             target=math.inf if share is None else share * cost.reference,
             predicted=cost.predicted(policy),
-            kl=self.kl(network),
+            kl=self.kl(file.network if isinstance(file, SzdFile) else network),
             kl_before=before,
             content=file.content,
-            compiled=file.compiled,
+            compiled=None if isinstance(file, SzdFile) else file.compiled,
             before=file.before,
             after=file.after,
             table_error=cost.error_percent,
@@ -192,15 +193,21 @@ class Job:
             space=None if searched is None else searched.space,
             sensitivity=None if searched is None else searched.sensitivity,
             whole=dict(self.units.whole),
-            notes=[*self.notes, *cost.notes],
+            notes=[*self.notes, *cost.notes, *(file.notes if isinstance(file, SzdFile) else ())],
             seconds=self.seconds,
         )
 
     def _kept(self, policy: Policy) -> dict[str, Sequence[int]]:
         return positions_kept(self.units, self.effect.ranks, policy)
 
-    def _file(self, network: nn.Module, policy: Policy) -> OnnxFile:
+    def _file(self, network: nn.Module, policy: Policy, share: float | None) -> OnnxFile | SzdFile:
         given = self.given
+        if given.measure == "bytes":
+            return szd_file(
+                network, given.network, self.units, self._kept(policy), given.inputs,
+                max_bytes=None if share is None else int(share * self.cost.reference), evaluation=given.evaluation,
+                likelihood=self.likelihood, meta=given.meta, seed=given.seed,
+            )  # fmt: skip
         original = Policy(
             tuple(LayerPolicy(name, shape.outputs) for name, shape in self.units.layers.items())
         )
@@ -208,10 +215,6 @@ class Job:
             given.network, network, policy, original, given.inputs, evaluation=given.evaluation,
             threads=given.threads, deployed={"task": self.likelihood, **given.deployed},
         )  # fmt: skip
-
-    def _code(self, network: nn.Module, policy: Policy) -> bytes:
-        """The ``.szd`` file of a small network."""
-        raise NotImplementedError
 
     @contextmanager
     def _timed(self, part: str, text: str) -> Iterator[None]:
