@@ -30,7 +30,7 @@ def compressed(bits=None):
 @pytest.mark.parametrize("labelled", [False, True])
 def test_training_lowers_kl_and_leaves_the_teacher_as_it_is(labelled):
     student, teacher, x, *_ = compressed(BITS)
-    labels = digits()[1][1200:] if labelled else None
+    x, labels = x[:320], digits()[1][1200:1520] if labelled else None
     held, state = digits()[0][:200], copy.deepcopy(teacher.state_dict())
     wanted = divergence.outputs_of(teacher, held)
     before, ranges = divergence.kl(wanted, student, held), student.rounding_relu_1.high
@@ -45,10 +45,10 @@ def test_training_lowers_kl_and_leaves_the_teacher_as_it_is(labelled):
         lr=0.05,
         progress=lambda *at: steps.append(at),
     )
-    assert divergence.kl(wanted, student, held) < 0.5 * before
+    assert divergence.kl(wanted, student, held) < 0.7 * before
     assert len(losses) == 4
     assert losses[-1] < losses[0]
-    assert steps[-1] == (40, 40)
+    assert steps[-1] == (20, 20)
     assert student.rounding_relu_1.high != ranges
     assert not student.training
     assert all(p.grad is None for p in student.parameters())
