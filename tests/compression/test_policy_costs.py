@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from szilard import SzilardError, cost
+from szilard import SzilardError, SzilardWarning, cost
 from szilard.compression.channels.units import ChannelUnits
 from szilard.compression.policies.compiled_policy import compile_policy, integer_layers
 from szilard.compression.policies.costs.energy import EnergyCost
@@ -191,3 +191,16 @@ def test_a_policy_becomes_a_file(tmp_path):
     zero_points = [one for one in stored if one.name.endswith("_zero_point")]
     scales = {one.name.removesuffix("_scale") for one in stored if one.name.endswith("_scale")}
     assert {one.name.removesuffix("_zero_point") for one in zero_points} == scales != set()
+
+
+@pytest.mark.usefixtures("one_registry")
+def test_a_product_without_a_name_stays_in_floats(tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 5, bias=False), nn.ReLU(), nn.Flatten()).eval()  # of 4 positions
+    x, path = torch.randn(8, 4, 6), tmp_path / "floats.onnx"
+    with pytest.warns(SzilardWarning, match="0 stays in float32: its product has no name"):
+        found = compile_policy(network, Policy((LayerPolicy("0", 5, 8, 8),)), x[:2], x, path=path)
+    assert "quantisation" not in found.metadata
+    assert path.read_bytes() == found.run.content

@@ -19,6 +19,7 @@ from szilard.compression.policies.costs.rows import Row
 from szilard.compression.policies.policy import LayerPolicy, Policy
 from szilard.compression.policies.space import Space
 from szilard.deploy import Compiled, backends
+from szilard.errors import SzilardError
 from szilard.likelihood import Likelihood
 from szilard.likelihood.targets import TaskName
 
@@ -186,7 +187,10 @@ class LatencyCost:
             small = self._network
             if width < 1:
                 places = {name: range(count) for name, count in kept.items()}
-                small = self._units.smaller(self._network, places).eval()
+                try:
+                    small = self._units.smaller(self._network, places)
+                except SzilardError:  # this width does not work for all pools at once; the others fit, too
+                    continue
             plain = Policy(tuple(LayerPolicy(name, outputs) for name, (_, outputs) in sizes.items()))
             compiled = self.compiled(small, plain)
             found[_ORIGINAL if width == 1 else f"width {width}"] = plain, compiled
