@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from szilard.compression.policies.costs.meter import Measure, Meter
 from szilard.compression.policies.costs.policy_rows import first_layer, policy_rows, space_rows
 from szilard.compression.policies.costs.rounded_values import RoundedValues
 from szilard.compression.policies.costs.rows import Row
-from szilard.compression.policies.policy import LayerPolicy, Policy
+from szilard.compression.policies.policy import FLOAT, LayerPolicy, Policy
 from szilard.compression.policies.space import Space
 from szilard.deploy import Compiled, backends
 from szilard.errors import SzilardError
@@ -167,10 +168,13 @@ class LatencyCost:
         found = self._parts.get(policy)
         if found is None:
             integer_layers(policy)  # refuses bits that the runtime does not have, before anything is measured
-            rows = self._rows(policy).values()
+            rows = list(self._rows(policy).values())
             self.table.prepare(rows)
-            rounded = self._rounded(policy)
-            found = Parts(sum(self.table.seconds(row) for row in rows), rounded)
+            bits = itertools.pairwise([FLOAT, *(row.bits for row in rows)])
+            switched = sum(row.values for row, (before, now) in zip(rows, bits, strict=True) if before != now)
+            found = Parts(
+                sum(self.table.seconds(row) for row in rows), self._rounded(policy), float(switched)
+            )
             self._parts[policy] = found
         return found
 
