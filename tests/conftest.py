@@ -123,6 +123,7 @@ def _photographs(n: int, shape: tuple[int, int, int], seed: int) -> torch.Tensor
 _PLOTTING = (
     "calibration_section",
     "curves",
+    "galen_plots",
     "one_pass_section",
     "stream_plots",
     "support_section",

@@ -18,6 +18,7 @@ from szilard.compression.policies.costs.meter import Meter
 from szilard.compression.policies.costs.rows import Row
 
 onnx = pytest.importorskip("onnx")
+reference = pytest.importorskip("onnx.reference")
 pytest.importorskip("onnxruntime")
 
 HERE = {"processor": "one", "onnxruntime": "1.0", "threads": "1"}
@@ -186,7 +187,7 @@ def test_graphs_hold_the_layer_in_its_type(row):
     for make in (tiny_graphs.with_layer, tiny_graphs.without_layer):
         model = onnx.load_model_from_string(make(row))
         onnx.checker.check_model(model, full_check=True)
-        (wanted,) = onnx.reference.ReferenceEvaluator(model).run(None, {"x": x.numpy()})
+        (wanted,) = reference.ReferenceEvaluator(model).run(None, {"x": x.numpy()})
         (found,) = latency_table._run(make(row), row, 1)()
         step = 0.05 if row.bits == 8 else 1e-5
         assert np.abs(found.numpy() - wanted).max() <= 1.01 * step
@@ -210,9 +211,11 @@ def test_the_meter_tries_again_and_then_refuses_or_notes(monkeypatch):
     run = clock.taking(2**-10, share=0.5)
     with pytest.raises(SzilardError, match="too noisy to measure latency now"):
         Meter(clock=clock, reference=clock.taking(2**-11))({"it": run})
-    once, meter = clock.now, Meter(noisy=True, clock=clock, reference=clock.taking(2**-11))
-    assert meter({"it": run})["it"] == pytest.approx(2**-10)
-    assert clock.now - once > 5  # three attempts of two seconds
+    assert clock.now > 3 * 2  # three attempts of two seconds
+    meter, began = Meter(noisy=True, clock=clock, reference=clock.taking(2**-11)), clock.now
+    times = clock.taking(*[2**-10] * 2, *[2**-9] * 8, share=0.5)
+    assert meter({"it": times})["it"] == pytest.approx(2**-10)  # not the median, which others disturb
+    assert clock.now - began < 3
     assert len(meter.notes) == 1
     assert "had a processor for 50 % of the time" in meter.notes[0]
     calls = 0
@@ -222,9 +225,10 @@ def test_the_meter_tries_again_and_then_refuses_or_notes(monkeypatch):
         calls += 1
         clock.spend(2**-10, 0.5 if calls < 500 else 1.0)
 
-    meter = Meter(noisy=True, clock=clock, reference=clock.taking(2**-11))
+    meter = Meter(clock=clock, reference=clock.taking(2**-11))
     assert meter({"it": noisy_at_first})["it"] == pytest.approx(2**-10)
-    assert (meter.notes, calls > 500) == ([], True)
+    assert calls > 1000
+    assert meter.notes == []
     brief, began = Meter(brief=True, clock=clock, reference=clock.taking(2**-11)), clock.now
     brief({"it": clock.taking(2**-12), "other": clock.taking(2**-13)})
     assert clock.now - began < 0.5

@@ -67,7 +67,7 @@ def found(network: nn.Module, **changed: Any) -> Found:
         "searcher": "evolution",
         "trials": trials(),
         "space": SPACE,
-        "sensitivity": Sensitivity(NATS, 256),
+        "sensitivity": Sensitivity(SPACE, NATS, 256),
         "whole": {"fc": "its outputs are those of the network"},
         "notes": ["the machine was noisy"],
         "seconds": {"table": 30.0, "sensitivity": 12.0, "search": 60.0, "finishing": 18.0},

@@ -39,6 +39,7 @@ class Opened:
         network: in eval mode.
         train, valid: inputs ``[N, ...]`` and targets of the splits.
         data: name of the data.
+        task: that says what the outputs mean; None: seen from them.
         deployed: arguments of :func:`szilard.deploy.compile`: the meaning and the units of inputs and outputs.
         meta: of a ``.szd`` file: how the network is built, and its units.
     """
@@ -47,6 +48,7 @@ class Opened:
     train: tuple[Tensor, Tensor]
     valid: tuple[Tensor, Tensor]
     data: str
+    task: str | None
     deployed: dict[str, Any]
     meta: dict[str, Any]
 
@@ -108,6 +110,7 @@ def run(
         "finetune": options.finetune,
         "training": network.train if options.finetune else None,
         "evaluation": Evaluation(*network.valid),
+        "task": network.task,
         "threads": options.threads,
         "folder": options.folder,
         "noisy": options.noisy,
@@ -162,7 +165,7 @@ def _of_saved(found: SavedNetwork, data: DataSet, meta: dict[str, Any], file: Pa
         values = output_of(network, cast(network, data.train.x[:2]))
         deployed["task"] = choose(values, task=found.task).likelihood
     train, valid = ((cast(network, part.x), part.y) for part in (data.train, data.valid))
-    return Opened(network, train, valid, data.name, deployed, saved_network.to_meta(found) | meta)
+    return Opened(network, train, valid, data.name, found.task, deployed, saved_network.to_meta(found) | meta)
 
 
 def _of_examples(made: NetworkAndExamples) -> Opened:
@@ -174,7 +177,9 @@ def _of_examples(made: NetworkAndExamples) -> Opened:
     source = deployment.of_examples(made)
     train, valid = ((part.x, part.y) for part in (made.data.train, made.data.valid))
     meta = made.record.to_meta() | made.meta
-    return Opened(made.network.eval(), train, valid, made.data.name, _meaning(source), meta)
+    return Opened(
+        made.network.eval(), train, valid, made.data.name, made.record.task or None, _meaning(source), meta
+    )
 
 
 def _meaning(source: Source) -> dict[str, Any]:

@@ -83,9 +83,13 @@ def _layers(layers: Sequence[dict[str, Any]]) -> table.Table:
         ),
     ]
     for heading, key in (("weights", "weight_bits"), ("inputs", "activation_bits")):
-        cells = ["float" if layer[key] == FLOAT else f"{layer[key]} bits" for layer in layers]
+        cells = [_bits(layer[key]) if layer["channels"] else "gone" for layer in layers]
         columns.append(table.Column([heading], cells, worth=50))
     return table.Table(columns)
+
+
+def _bits(number: int) -> str:
+    return "float" if number == FLOAT else f"{number} bits"
 
 
 def _quality(figures: dict[str, Any]) -> table.Table:

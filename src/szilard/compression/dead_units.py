@@ -1,7 +1,8 @@
 """Remove dead units from a network, so that pruning saves memory and time.
 
 A unit is dead if all weights into it are zero: its output is a constant, which is added to the biases of the next
-layer. A unit whose outgoing weights are all zero is removed, too.
+layer. A unit whose outgoing weights are all zero is removed, too. Channels that are tied, as by a residual sum, are
+removed if they are zero in all layers that make them.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
+from szilard.compression.channels.cutting import cut
 from szilard.compression.graph import POOLS, Graph, Run
+from szilard.compression.module_state import ModuleState
 from szilard.compression.parametrisations import plain_note, without_parametrisations
 from szilard.compression.probe import Probe
-from szilard.compression.unit_links import Layer, Link, links
+from szilard.compression.tied_units import remove_tied
+from szilard.compression.unit_links import Link, links
 from szilard.errors import SzilardError, SzilardWarning, printable
 from szilard.networks import copied
 
@@ -26,10 +30,11 @@ def shrink(network: nn.Module, inputs: Any = None) -> nn.Module:
     """A copy without dead units, with the outputs of ``network`` in eval mode up to rounding.
 
     Units are removed from linear layers and convolutions that are connected through activations, pooling, BatchNorm and
-    flattening. Outputs with several readers, as at a shortcut, are left unchanged. So are layers that are not exactly
-    torch's own, have hooks, or are read in other places. Computed weights, as of weight norm and ``prune``, become
-    ordinary ones first. After each layer the outputs for a few inputs are compared; if they differ, the layer stays
-    whole, with a warning.
+    flattening. Channels with several makers or readers, as at a shortcut, a concatenation or a grouped convolution, are
+    removed if they are zero wherever they are made, and if no number of channels is a constant in the forward. Layers
+    stay that are not exactly torch's own, have hooks, or are read in other places. Computed weights, as of weight norm
+    and ``prune``, become ordinary ones first. After each step the outputs for a few inputs are compared; if they differ,
+    the channels stay, with a warning.
 
     Args:
         network: with zeros for pruned weights.
@@ -61,6 +66,7 @@ def shrink(network: nn.Module, inputs: Any = None) -> nn.Module:
         return network
     found = list(links(graph, Run.of(network, probe.inputs, probe.forward)))
     removed, changed = 0, True
+    kept: set[str] = set()  # pools of tied channels
     while changed:  # removing a unit can make another one dead
         changed = False
         for link in list(found):
@@ -70,6 +76,10 @@ def shrink(network: nn.Module, inputs: Any = None) -> nn.Module:
             else:
                 changed |= count > 0
                 removed += count
+        if not changed:
+            count = remove_tied(network, probe, kept)
+            changed = count > 0
+            removed += count
     if not removed:
         _warn("no unit of the network is dead, or none can be removed; the network is unchanged")
     return network
@@ -86,7 +96,7 @@ def _try(link: Link, network: nn.Module, probe: Probe) -> int | None:
             "inputs are sequences; give inputs to shrink"
         )
         return None
-    saved = [_Saved(module) for module in (link.source, link.reader, *link.between)]
+    saved = [ModuleState(module) for module in (link.source, link.reader, *link.between)]
     count = _shorten(link)
     if probe.agrees(network):
         return count
@@ -94,20 +104,6 @@ def _try(link: Link, network: nn.Module, probe: Probe) -> int | None:
         one.restore()
     _warn(f"dead units of {name} stay, because the network's outputs would change without them")
     return None
-
-
-class _Saved:
-    """Tensors and sizes of a module. Tensors are replaced, not written into."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.parts = dict(module._parameters), dict(module._buffers)
-        self.sizes = {name: value for name, value in vars(module).items() if isinstance(value, int)}
-
-    def restore(self) -> None:
-        self.module._parameters.update(self.parts[0])
-        self.module._buffers.update(self.parts[1])
-        vars(self.module).update(self.sizes)
 
 
 @torch.no_grad()
@@ -121,18 +117,16 @@ def _shorten(link: Link) -> int:
     if isinstance(reader, nn.Linear):
         columns = keep.repeat_interleave(spread)
         offset = reader.weight @ share.repeat_interleave(spread)
-        reader.in_features = int(columns.sum())
     else:
         columns = keep
         offset = reader.weight.flatten(2).sum(2) @ share
-        reader.in_channels = int(columns.sum())
     if offset.any():
         reader.bias = nn.Parameter(offset if reader.bias is None else reader.bias + offset)
-    reader.weight = nn.Parameter(reader.weight[:, columns].clone())
-    _keep_units(source, keep)
+    cut(reader, inputs=columns)
+    cut(source, outputs=keep)
     for module in link.between:
         if isinstance(module, _BatchNorm):
-            _keep_channels(module, keep)
+            cut(module, outputs=keep)
     return int(dead.sum())
 
 
@@ -146,16 +140,6 @@ def _dead(link: Link, constants: Tensor) -> Tensor:
     dead = silent | ~read
     dead[0] &= not bool(dead.all())
     return dead
-
-
-def _keep_units(layer: Layer, keep: Tensor) -> None:
-    layer.weight = nn.Parameter(layer.weight[keep].clone())
-    if layer.bias is not None:
-        layer.bias = nn.Parameter(layer.bias[keep].clone())
-    if isinstance(layer, nn.Linear):
-        layer.out_features = int(keep.sum())
-    else:
-        layer.out_channels = int(keep.sum())
 
 
 @torch.no_grad()
@@ -172,18 +156,6 @@ def _constants(link: Link) -> Tensor:
         elif not isinstance(module, tuple(POOLS)):
             value = module(value)
     return value
-
-
-def _keep_channels(norm: _BatchNorm, keep: Tensor) -> None:
-    norm.num_features = int(keep.sum())
-    for name in ("weight", "bias"):
-        tensor = getattr(norm, name)
-        if tensor is not None:
-            setattr(norm, name, nn.Parameter(tensor[keep].clone()))
-    for name in ("running_mean", "running_var"):
-        tensor = getattr(norm, name)
-        if tensor is not None:
-            setattr(norm, name, tensor[keep].clone())
 
 
 def _warn(text: str) -> None:

@@ -116,7 +116,7 @@ def digits(value: float) -> str:
 
 def nats(value: float) -> str:
     """A divergence: ``0.0312``, ``< 0.0001``."""
-    return "0" if not value else "< 0.0001" if value < 1e-4 else digits(value)
+    return "0" if not value else "< 0.0001" if value < 1e-4 else f"{value:.3g}"
 
 
 QUALITY = (

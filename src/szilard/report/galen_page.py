@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -40,6 +41,21 @@ class LayerBar:
 
 
 @dataclass(frozen=True)
+class Alone:
+    """KL if one decision alone is changed, nats per example.
+
+    Attributes:
+        name: of the pool of channels, or of the layer.
+        half: with about half of its channels; None: not measured.
+        eight: with 8 bits; None: not measured.
+    """
+
+    name: str
+    half: float | None = None
+    eight: float | None = None
+
+
+@dataclass(frozen=True)
 class GalenView:
     """What the page shows; parts that are empty are left out.
 
@@ -48,7 +64,8 @@ class GalenView:
         facts: names and values.
         notes: sentences in a box.
         layers: bars of the policy.
-        channels, bits: curves of sensitivity by decision, of channels and of bits.
+        alone: sensitivity by name.
+        channels, bits: curves of sensitivity by decision, of channels and of the bits of weights.
         points: policies that were tried.
         target: largest cost, as a share of the original's; None: none.
         final: measured cost, as a share, and KL of the finished network; None: none.
@@ -63,6 +80,7 @@ class GalenView:
     facts: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
     layers: Sequence[LayerBar] = ()
+    alone: Sequence[Alone] = ()
     channels: Sequence[Curve] = ()
     bits: Sequence[Curve] = ()
     points: Points = field(default_factory=Points)
@@ -106,7 +124,7 @@ def render(view: GalenView) -> str:
         style=Markup(style),  # files of this package, not of the user
         rows=[_Row(one, one.channels / widest, one.kept / widest) for one in view.layers],
         quantised=any(min(one.weight_bits, one.input_bits) < FLOAT for one in view.layers),
-        heads=_heads(view),
+        heads=list(_columns(view)),
         table=_table(view),
         curves=_there(curves),
         tried=_there(tried),
@@ -118,42 +136,26 @@ def _there(plots: Sequence[Plot | None]) -> list[Plot]:
     return [plot for plot in plots if plot is not None]
 
 
-def at_half(curve: Curve) -> float | None:
-    """KL at the option closest to half of the channels; None if none is between a quarter and three quarters."""
-    distance, nats = min((abs(x - 0.5), y) for x, y in zip(curve.x, curve.nats, strict=True))
-    return nats if distance <= 0.25 else None
-
-
-def at_eight_bits(curve: Curve) -> float | None:
-    """KL at 8 bits; None if they are no option."""
-    return next((y for x, y in zip(curve.x, curve.nats, strict=True) if x == 8), None)
-
-
-def _values(view: GalenView) -> list[tuple[str, tuple[float | None, float | None]]]:
-    half = {curve.name: at_half(curve) for curve in view.channels}
-    eight = {curve.name: at_eight_bits(curve) for curve in view.bits}
-    return [(name, (half.get(name), eight.get(name))) for name in dict.fromkeys((*half, *eight))]
-
-
-def _heads(view: GalenView) -> list[str]:
-    found = [value for _, value in _values(view)]
-    heads = ("half of the channels", "8 bits")
-    return [head for number, head in enumerate(heads) if any(value[number] is not None for value in found)]
+def _columns(view: GalenView) -> dict[str, list[float | None]]:
+    """Columns of the table of sensitivity that have a number, by heading."""
+    columns = {
+        "half of the channels": [one.half for one in view.alone],
+        "8 bits": [one.eight for one in view.alone],
+    }
+    return {head: values for head, values in columns.items() if any(value is not None for value in values)}
 
 
 def _table(view: GalenView) -> list[_Nats]:
-    """Rows of the table of sensitivity, with bars as shares of the largest value."""
-    found = _values(view)
-    there = [number for number in (0, 1) if any(values[number] is not None for _, values in found)]
-    most = max((value for _, values in found for value in values if value is not None), default=0.0) or 1.0
-    rows = []
-    for name, values in found:
-        cells = []
-        for number in there:
-            value = values[number]
-            cells.append(("–", 0.0) if value is None else (shown_nats(value), max(0.0, value) / most))
-        rows.append(_Nats(name, cells))
-    return rows
+    """Rows of the table of sensitivity, with bars as shares of the largest value of a column."""
+    columns = []
+    for values in _columns(view).values():
+        most = max((value for value in values if value is not None and value < math.inf), default=0.0) or 1.0
+        columns.append([_cell(value, most) for value in values])
+    return [_Nats(one.name, cells) for one, *cells in zip(view.alone, *columns, strict=True)]
+
+
+def _cell(value: float | None, most: float) -> tuple[str, float]:
+    return ("–", 0.0) if value is None else (shown_nats(value), min(max(0.0, value) / most, 1.0))
 
 
 @cache

@@ -21,7 +21,7 @@ class Curve:
     Attributes:
         name: of the pool of channels, or of the layer.
         x: shares of its channels that stay, or bits of its weights; falling.
-        nats: KL(original ‖ compressed), nats per example.
+        nats: KL(original ‖ compressed), nats per example; can be infinite.
     """
 
     name: str
@@ -54,8 +54,6 @@ def sensitivity(curves: Sequence[Curve], kind: str) -> Plot | None:
     known = [curve for curve in curves if len(curve.x) > 1]
     if not known:
         return None
-    if kind == "bits" and max(len(curve.x) for curve in known) == 2:
-        return None  # two points make no curve; the bars of the page show them
     ranked = sorted(known, key=_last, reverse=True)
     named = ranked[:_NAMED]
 
@@ -67,6 +65,8 @@ def sensitivity(curves: Sequence[Curve], kind: str) -> Plot | None:
         for number, curve in reversed(list(enumerate(named))):
             axes.plot(*_drawn(curve), color=colour(number), label=curve.name, marker="o", markersize=3)
         log_scale(axes)
+        if kind == "channels":
+            axes.set_xlim(left=0, right=1)
         axes.invert_xaxis()
         if kind == "channels":
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
@@ -148,7 +148,7 @@ def best_so_far(points: Points, target: float | None) -> Plot | None:
             lowest = min(lowest, max(nats, _LEAST))
         best.append(lowest)
     start = next((number for number, value in enumerate(best) if value < math.inf), None)
-    if start is None or len(best) - start < 2:
+    if start is None or best[start] == best[-1]:
         return None
 
     def paint(axes: Any) -> None:

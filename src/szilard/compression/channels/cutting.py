@@ -26,7 +26,7 @@ def cut(module: nn.Module, inputs: Tensor | None = None, outputs: Tensor | None 
         weight = module.weight
         columns = None if inputs is None else _columns(module, inputs)
         if isinstance(module, _ConvNd) and inputs is not None:
-            module.groups = int(inputs.sum()) if _by_channel(module) else module.groups
+            module.groups = int(inputs.sum()) if by_channel(module) else module.groups
         if inputs is not None:
             setattr(module, _SIZES[isinstance(module, nn.Linear)][0], int(inputs.sum()))
         if outputs is not None:
@@ -54,7 +54,7 @@ def silence(module: nn.Module, inputs: Tensor | None = None, outputs: Tensor | N
         outputs: bool ``[outputs]``, which stay: the others become zero for all inputs; None: all.
     """
     if isinstance(module, nn.Linear | _ConvNd):
-        if inputs is not None and not (isinstance(module, _ConvNd) and _by_channel(module)):
+        if inputs is not None and not by_channel(module):
             module.weight[:, ~_columns(module, inputs)] = 0
         if outputs is not None:
             module.weight[~outputs] = 0
@@ -69,15 +69,16 @@ def silence(module: nn.Module, inputs: Tensor | None = None, outputs: Tensor | N
 _SIZES = {True: ("in_features", "out_features"), False: ("in_channels", "out_channels")}
 
 
-def _by_channel(module: _ConvNd) -> bool:
-    return module.groups == module.in_channels > 1
+def by_channel(module: nn.Module) -> bool:
+    """Whether a layer is a depthwise convolution, which reads every channel by itself."""
+    return isinstance(module, _ConvNd) and module.groups == module.in_channels > 1
 
 
 def _columns(module: nn.Linear | _ConvNd, inputs: Tensor) -> Tensor:
     """Which columns of the weight read inputs that stay."""
     if not isinstance(module, _ConvNd) or module.groups == 1:
         return inputs
-    if _by_channel(module):
+    if by_channel(module):
         return inputs.new_ones(1)
     each = inputs.reshape(module.groups, -1)
     assert bool((each == each[0]).all())

@@ -27,6 +27,12 @@ def like(call: Call) -> Found:
     return call.marks(first) or call.unknown() if len(others) < 2 else call.unknown()
 
 
+def alike(call: Call) -> Found:
+    """A tensor that is broadcast to the shape of another one."""
+    operands = [call.arg(0, "self"), call.arg(1, "other")]
+    return call.unknown() if None in map(call.marks, operands) else joined(call, operands)
+
+
 def several(call: Call) -> Found:
     """A function of numbers at the same place in two tensors: channels at the same index are tied."""
     operands = [call.arg(0, "input"), call.arg(1, "other")]

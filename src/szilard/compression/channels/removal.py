@@ -72,7 +72,7 @@ class Plan:
         modules = dict(network.named_modules(remove_duplicate=False))
         for name, one in cuts.items():
             # Layers of a branch that ends are not cut: they leave the graph.
-            inputs, outputs = _stays(one, gone - empty, modules, name)
+            inputs, outputs = stays(one, gone - empty, modules, name)
             if not (inputs is None or bool(inputs.all())) or not (outputs is None or bool(outputs.all())):
                 cut(modules[name], inputs, outputs)
         graph, new = fx.Graph(), dict[fx.Node, fx.Node]()
@@ -95,7 +95,24 @@ class Plan:
         graph.lint()
         small = fx.GraphModule(network, graph)
         end_branches(small, ended.values(), {old.name: node for old, node in new.items()})
-        return small
+        return small.eval()  # modules that only hold others are new
+
+    def changes_constants(self, network: nn.Module, gone: set[int]) -> bool:
+        """Whether the forward of the network itself would need other constants without some units."""
+        modules = dict(network.named_modules(remove_duplicate=False))
+        graph, new = fx.Graph(), dict[fx.Node, fx.Node]()
+        for node in self.graph.nodes:
+            made = new[node] = graph.node_copy(node, lambda old: new[old])
+            before = made.op, made.target, str(made.args), str(made.kwargs)
+            given = _layouts(self.held.get(_first(node)), gone)  # type: ignore[arg-type]
+            result = _layouts(self.held.get(node), gone)
+            if isinstance(modules.get(str(node.target)), nn.Unflatten) and _changes(result):
+                return True
+            if _changes(given) or _changes(result):
+                rewrite(made, None, self.args.get(node, ()), given, result)
+            if (made.op, made.target, str(made.args), str(made.kwargs)) != before:
+                return True
+        return False
 
 
 @torch.no_grad()
@@ -113,7 +130,7 @@ def without(
     network = copied(network).eval()
     modules = dict(network.named_modules(remove_duplicate=False))
     for name, one in cuts.items():
-        silence(modules[name], *_stays(one, gone, modules, name, empty))
+        silence(modules[name], *stays(one, gone, modules, name, empty))
     return network
 
 
@@ -123,23 +140,35 @@ def agree(network: nn.Module, other: nn.Module, inputs: Tensor) -> bool:
     return bool(probe.inputs) and probe.agrees(other)
 
 
-def _stays(
+def stays(
     one: Cut,
     gone: set[int],
     modules: Mapping[str, nn.Module],
     name: str,
     empty: frozenset[int] = frozenset(),
 ) -> tuple[Tensor | None, Tensor | None]:
+    """Which inputs and outputs of a module stay, bool; None where none can go.
+
+    Args:
+        one: units of the module.
+        gone: units that leave.
+        modules: of the network, by name.
+        name: of the module.
+        empty: units that may leave a module without channels.
+
+    Raises:
+        SzilardError: no channel would stay.
+    """
     found = []
     for units in (one.inputs, one.outputs):
-        stays = None if units is None else torch.tensor([unit not in gone for unit in units])
-        if stays is not None:
-            stays = stays.to(next(iter(modules[name].parameters()), stays).device)
-            if not bool(stays.any()) and not empty.issuperset(units or ()):
+        there = None if units is None else torch.tensor([unit not in gone for unit in units])
+        if there is not None:
+            there = there.to(next(iter(modules[name].parameters()), there).device)
+            if not bool(there.any()) and not empty.issuperset(units or ()):
                 raise SzilardError(
                     f"no channel of {printable(name)} would stay; keep at least one unit of one of its pools"
                 )
-        found.append(stays)
+        found.append(there)
     return found[0], found[1]
 
 

@@ -152,9 +152,24 @@ def _parts(node: fx.Node, given: Layout, result: list[Any]) -> None:
     if dim % len(given.shape) != given.axis:
         return
     sizes = [sum(one.stays) for one in result]
+    if node.op == "call_method" and _again(node, name_of(node), given, sizes):
+        return
     first = node.args[0] if node.args else node.kwargs["input"]
     node.op, node.target = "call_method", "split"
     node.args, node.kwargs = (first, sizes, given.axis), {}
+
+
+def _again(node: fx.Node, name: str, given: Layout, sizes: list[int]) -> bool:
+    """Whether the call as it is makes parts of these sizes."""
+    small = torch.empty(given.small, device="meta")
+    other = [one if not isinstance(one, fx.Node) else None for one in node.args[1:]]
+    if None in other or any(isinstance(one, fx.Node) for one in node.kwargs.values()):
+        return False
+    try:
+        parts = getattr(small, name)(*other, **node.kwargs)
+    except (RuntimeError, TypeError):
+        return False
+    return [part.shape[given.axis] for part in parts] == sizes
 
 
 def _part(node: fx.Node, args: Sequence[Any], given: Layout) -> None:

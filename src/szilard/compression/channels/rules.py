@@ -14,7 +14,7 @@ from szilard.bayes.batch_innermost import (
 )
 from szilard.bayes.fuse import AppliedReLU
 from szilard.compression.channels.call import Call, Found
-from szilard.compression.channels.function_rules import by_number, by_position, like, reduced, several
+from szilard.compression.channels.function_rules import alike, by_number, by_position, like, reduced, several
 from szilard.compression.channels.layer_rules import LAYERS, by_channel, layer, norm, padded_shortcut
 from szilard.compression.channels.movement_rules import cat, indexed, moved, padded, padded_by_module
 from szilard.networks import is_itself
@@ -53,9 +53,9 @@ MODULES: dict[type, Rule] = {
 _NUMBERS = """
     relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ celu selu gelu silu mish tanh tanh_ sigmoid sigmoid_ hardswish
     hardsigmoid hardtanh hardtanh_ softplus softsign logsigmoid tanhshrink hardshrink softshrink threshold clamp clamp_
-    clip clamp_min clamp_max neg abs exp log log1p expm1 sqrt rsqrt square pow sin cos erf sign floor ceil round
-    reciprocal nan_to_num dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout contiguous clone
-    detach float double half bfloat16 to zeros_like ones_like logical_not identity
+    clip clamp_min clamp_max neg abs exp log log1p expm1 sqrt rsqrt square pow sin cos erf floor ceil round
+    reciprocal  dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout contiguous clone
+    detach float double half bfloat16 to zeros_like ones_like  identity
 """
 _SEVERAL = """
     add add_ iadd sub sub_ isub subtract rsub mul mul_ imul multiply div div_ truediv itruediv divide true_divide
@@ -68,7 +68,7 @@ _POSITIONS = """
 """
 _MOVES = """
     view reshape flatten unflatten permute transpose swapaxes swapdims movedim squeeze unsqueeze chunk split
-    tensor_split narrow select pixel_shuffle pixel_unshuffle channel_shuffle flip roll expand
+    tensor_split narrow select pixel_shuffle pixel_unshuffle channel_shuffle flip expand
 """
 
 #: By the name of a function of torch or Python, or of a method of a tensor.
@@ -79,7 +79,8 @@ FUNCTIONS: dict[str, Rule] = {
     **dict.fromkeys(_MOVES.split(), moved),
     **dict.fromkeys(("mean", "sum", "amax", "amin"), reduced),
     **dict.fromkeys(("cat", "concat", "concatenate"), cat),
-    **dict.fromkeys(("type_as",), like),
+    "type_as": like,
+    "expand_as": alike,
     "getitem": indexed,
     "pad": padded,
 }

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
-from szilard.bayes import reestimate_batchnorm
 from szilard.compression.channels.units import ChannelUnits
-from szilard.compression.policies.integers import with_integers
+from szilard.compression.policies import norm_statistics
+from szilard.compression.policies.divergence import between, kl, likelihood_of, outputs_of
+from szilard.compression.policies.integers import measuring, with_integers
+from szilard.compression.policies.norm_statistics import Seen
 from szilard.compression.policies.policy import FLOAT, Policy
+from szilard.likelihood import Likelihood
 from szilard.networks import copied
+from szilard.networks.evaluating import evaluating
 
 
 def apply(
@@ -18,9 +23,10 @@ def apply(
 ) -> nn.Module:
     """Apply a policy, without training.
 
-    The most important units of each pool stay. If channels are gone, the BatchNorms get the statistics of the smaller
-    network on the inputs, as one batch. Layers with fewer than 32 bits are rounded, straight-through
-    (:mod:`szilard.compression.policies.integers`), with ranges from the inputs.
+    The most important units of each pool stay. BatchNorms get the statistics of the compressed network on the inputs,
+    relative to the original's (:mod:`szilard.compression.policies.norm_statistics`). Layers with fewer than 32 bits are
+    rounded, straight-through (:mod:`szilard.compression.policies.integers`), with ranges from the inputs. For many
+    policies of one network use :class:`PolicyEffect`, which measures the original once.
 
     Args:
         network: the original; it is not changed.
@@ -35,14 +41,72 @@ def apply(
     Raises:
         SzilardError: the policy does not fit the network; the message names the first layer that differs.
     """
-    kept = positions_kept(units, ranks, policy)
-    small = units.smaller(network, kept) if kept else copied(network)
-    small.eval()
-    if kept:
-        reestimate_batchnorm(small, [(inputs, inputs)])
-    there = dict(small.named_modules())  # without layers that have no channels
-    bits = {name: given for name, given in bits_of(policy).items() if name in there}
-    return with_integers(small, bits, inputs).eval() if bits else small
+    return PolicyEffect(network, units, ranks, inputs).apply(policy)
+
+
+class PolicyEffect:
+    """What policies do to one network, measured on one set of inputs.
+
+    Args:
+        network, units, ranks, inputs: as of :func:`apply`.
+        likelihood: of the outputs; None: seen from the original's.
+
+    Attributes:
+        outputs: of the original, ``[N, ...]``.
+        likelihood: of the outputs.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        units: ChannelUnits,
+        ranks: Mapping[str, Tensor],
+        inputs: Tensor,
+        likelihood: Likelihood | None = None,
+    ) -> None:
+        self.network, self.units, self.ranks, self.inputs = network, units, ranks, inputs
+        with evaluating(network):
+            self.outputs = outputs_of(network, inputs)
+        self.likelihood = likelihood or likelihood_of(self.outputs)
+        self._seen: Seen | None = None
+
+    def apply(self, policy: Policy) -> nn.Module:
+        """The network of a policy, as :func:`apply`."""
+        return self._applied(policy)[0]
+
+    def kl(self, policy: Policy) -> float:
+        """KL(original ‖ network of a policy) on the inputs, nats per example."""
+        network, outputs = self._applied(policy)
+        if outputs is not None:
+            return between(self.outputs, outputs, self.likelihood)
+        return kl(self.outputs, network, self.inputs, self.likelihood)
+
+    @torch.no_grad()
+    def _applied(self, policy: Policy) -> tuple[nn.Module, Tensor | None]:
+        """The network, and its outputs if they are known."""
+        kept, bits = positions_kept(self.units, self.ranks, policy), bits_of(policy)
+        small = self.units.smaller(self.network, kept) if kept else copied(self.network)
+        small.eval()
+        there = dict(small.named_modules())  # without layers that have no channels
+        bits = {name: both for name, both in bits.items() if name in there}
+        if bits:
+            small = with_integers(small, bits, None).eval()
+        stored = any(activations == FLOAT for _, activations in bits.values())
+        rounds = any(activations < FLOAT for _, activations in bits.values())
+        outputs: Tensor | None = None
+        with measuring(small):
+            if kept or stored:
+                outputs = self._follow(small, kept)
+            elif rounds:
+                outputs_of(small, self.inputs)
+        known = not rounds and len(norm_statistics.batches_of(self.inputs)) == 1
+        return small, outputs if known else None
+
+    def _follow(self, small: nn.Module, kept: Mapping[str, Sequence[int]]) -> Tensor:
+        if self._seen is None:
+            self._seen = norm_statistics.seen(self.network, self.inputs)
+        rows = norm_statistics.rows_of(self.units, kept)
+        return norm_statistics.follow(small, self._seen, rows, self.inputs)
 
 
 def positions_kept(

@@ -121,17 +121,15 @@ def _filled(problem: Problem, choice: Choice, generator: np.random.Generator) ->
     left = [place for place, option in enumerate(choice) if option]
     while left:
         at = int(generator.integers(len(left)))
-        place = left[at]
+        place, before = left[at], choice
         for option in range(choice[place] - 1, -1, -1):
             other = with_option(choice, place, option)
             if problem.cost(other) <= problem.target:
                 choice = other
                 break
-        else:  # what has no option that fits has none later either, when the others cost more
-            left[at] = left[-1]
-            left.pop()
-            continue
-        if not choice[place]:
+        if problem.cost(choice) < problem.cost(before):  # what did not fit before may fit now
+            left = [one for one, option in enumerate(choice) if option]
+        elif choice == before or not choice[place]:
             left[at] = left[-1]
             left.pop()
     return choice

@@ -38,6 +38,7 @@ def compile_policy(
     policy: Policy,
     example: Tensor,
     calibration: Tensor,
+    /,  # deployed can have a calibration of its own, which divides logits
     *,
     path: Path | str | None = None,
     threads: int = 1,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from szilard.compression.policies import policy_file
+from szilard.compression.policies import policy_file, sensitivity_curves
 from szilard.compression.policies.found import Found
-from szilard.compression.policies.sensitivity import Sensitivity
-from szilard.compression.policies.space import Space
 from szilard.report import galen_page
 from szilard.report.figure_names import nats, percent, si
 from szilard.report.galen_page import GalenView, LayerBar
-from szilard.report.galen_plots import Curve, Points
+from szilard.report.galen_plots import Points
 
 #: What a cost is, by its unit.
 COSTS = {"seconds": "latency", "joules": "energy", "bytes": "size of the file", "": "cost"}
@@ -31,7 +27,7 @@ def html(found: Found, name: str) -> str:
 
 def view(found: Found, name: str) -> GalenView:
     """What the page shows of a result."""
-    channels, bits = curves(found.space, found.sensitivity)
+    measured = found.sensitivity
     what = COSTS[found.unit]
     share = found.target / found.reference
     return GalenView(
@@ -47,8 +43,9 @@ def view(found: Found, name: str) -> GalenView:
             )
             for layer in found.policy.layers
         ],
-        channels=channels,
-        bits=bits,
+        alone=[] if measured is None else sensitivity_curves.alone(measured),
+        channels=[] if measured is None else sensitivity_curves.of_channels(measured),
+        bits=[] if measured is None else sensitivity_curves.of_bits(measured),
         points=Points(
             [trial.cost for trial in found.trials],
             [trial.kl for trial in found.trials],
@@ -58,24 +55,8 @@ def view(found: Found, name: str) -> GalenView:
         final=(found.ratio, found.kl),
         cost=what,
         policy=policy_file.to_toml(found.policy),
-        examples=0 if found.sensitivity is None else found.sensitivity.examples,
+        examples=0 if measured is None else measured.examples,
     )  # fmt: skip
-
-
-def curves(space: Space | None, measured: Sensitivity | None) -> tuple[Sequence[Curve], Sequence[Curve]]:
-    """Sensitivity of the decisions on channels, and of those on bits; empty if it was not measured."""
-    channels: list[Curve] = []
-    bits: list[Curve] = []
-    if space is None or measured is None:
-        return channels, bits
-    for decision, nats_of in zip(space.decisions, measured.nats, strict=True):
-        if decision.kind == "channels":
-            sizes = [float(option) for option in decision.options]  # type: ignore[arg-type]
-            channels.append(Curve(decision.name, [size / sizes[0] for size in sizes], list(nats_of)))
-        else:
-            widths = [float(option[0]) for option in decision.options]  # type: ignore[index]
-            bits.append(Curve(decision.name, widths, list(nats_of)))
-    return channels, bits
 
 
 def amount(value: float, unit: str) -> str:

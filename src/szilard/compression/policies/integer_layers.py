@@ -90,13 +90,21 @@ class Rounding(nn.Module):
 
 
 class Integers:
-    """Layers whose weight is rounded when they are called; the class of a layer is changed in place."""
+    """Layers whose weight is rounded when they are called; the class of a layer is changed in place.
+
+    Attributes:
+        top: largest level of the weight.
+        stored: only the weights are integers. Ranges of activations are measured with the rounded weights then; the
+            runtime's quantiser measures them before it rounds.
+        measuring: ranges are measured.
+    """
 
     top: int
+    stored: bool
     measuring: bool
 
     def _weight(self, weight: Tensor) -> Tensor:
-        return weight if self.measuring else rounded_rows(weight, self.top)
+        return weight if self.measuring and not self.stored else rounded_rows(weight, self.top)
 
 
 class IntegerLinear(Integers, nn.Linear):

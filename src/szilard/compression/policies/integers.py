@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -42,13 +44,16 @@ _BATCH = 64
 Bits = Mapping[str, tuple[int, int]]
 
 
-def with_integers(network: nn.Module, bits: Bits, inputs: Tensor, *, joined: bool = True) -> fx.GraphModule:
+def with_integers(
+    network: nn.Module, bits: Bits, inputs: Tensor | None, *, joined: bool = True
+) -> fx.GraphModule:
     """A copy in which layers compute with integers; its parameters stay floats, under the same names.
 
     Args:
         network: float32, that ``torch.fx`` can trace; it is not changed.
         bits: by name of a layer, bits of its weights and of its inputs: 2 to 8, or 32 for floats.
-        inputs: ``[N, ...]``, from which the ranges of activations are taken.
+        inputs: ``[N, ...]``, from which the ranges of activations are taken; None: :func:`recalibrate` or
+            :func:`measuring` follows.
         joined: as of :func:`szilard.deploy.int8.quantise`: a ReLU behind a layer is part of its rounding.
 
     Raises:
@@ -72,8 +77,7 @@ def with_integers(network: nn.Module, bits: Bits, inputs: Tensor, *, joined: boo
             )
             continue
         if weight_bits < FLOAT:
-            layer.__class__ = CLASSES[type(layer)]
-            layer.top, layer.measuring = largest_level(weight_bits, activation_bits), False  # type: ignore[assignment]
+            _round_weight(layer, weight_bits, activation_bits)
         if activation_bits < FLOAT:
             given, result = node.args[0], _result(made, node, joined)
             assert isinstance(given, fx.Node)
@@ -87,7 +91,8 @@ def with_integers(network: nn.Module, bits: Bits, inputs: Tensor, *, joined: boo
         _insert(made, graph, place, count)
     graph.lint()
     made.recompile()
-    recalibrate(made, inputs)
+    if inputs is not None:
+        recalibrate(made, inputs)
     return made
 
 
@@ -99,21 +104,26 @@ def recalibrate(network: nn.Module, inputs: Tensor) -> None:
         network: of :func:`with_integers`; it is changed. One without integers stays as it is.
         inputs: ``[N, ...]``.
     """
+    if has_integers(network):
+        with measuring(network), evaluating(network):
+            for x in inputs.split(_BATCH):
+                call(network, x)
+
+
+@contextmanager
+def measuring(network: nn.Module) -> Iterator[None]:
+    """Measure the ranges of activations in the forwards inside the block, and use them afterwards."""
     roundings = [one for one in network.modules() if isinstance(one, Rounding)]
-    if not roundings:
-        return
-    parts = [*roundings, *_integer_layers(network)]
+    parts: list[Any] = [*roundings, *(one for one in network.modules() if isinstance(one, Integers))]
     for rounding in roundings:
         rounding.low = rounding.high = 0.0
     try:
         for part in parts:
-            part.measuring = True  # type: ignore[assignment]
-        with evaluating(network):
-            for x in inputs.split(_BATCH):
-                call(network, x)
+            part.measuring = True
+        yield
     finally:
         for part in parts:
-            part.measuring = False  # type: ignore[assignment]
+            part.measuring = False
     for rounding in roundings:
         rounding.freeze()
 
@@ -124,7 +134,7 @@ def without_integers(network: nn.Module) -> nn.Module:
     for module in made.modules():
         if type(module) in PLAIN:
             module.__class__ = PLAIN[type(module)]
-            for name in ("top", "measuring"):
+            for name in ("top", "stored", "measuring"):
                 vars(module).pop(name, None)
             module._modules.pop("rounding", None)
     if isinstance(made, fx.GraphModule):
@@ -140,10 +150,6 @@ def without_integers(network: nn.Module) -> nn.Module:
 def has_integers(network: nn.Module) -> bool:
     """Whether a layer or an activation of a network is rounded."""
     return any(isinstance(one, Rounding | Integers) for one in network.modules())
-
-
-def _integer_layers(network: nn.Module) -> Iterator[nn.Module]:
-    return (one for one in network.modules() if isinstance(one, Integers))
 
 
 def _traced(network: nn.Module) -> tuple[fx.GraphModule, fx.Graph]:
@@ -217,6 +223,13 @@ def _insert(made: fx.GraphModule, graph: fx.Graph, place: fx.Node, bits: int) ->
         rounded = graph.call_module(name, (place,))
     for reader in readers:
         reader.replace_input_with(place, rounded)
+
+
+def _round_weight(layer: nn.Module, weight_bits: int, activation_bits: int) -> None:
+    layer.__class__ = CLASSES[type(layer)]
+    assert isinstance(layer, Integers)
+    layer.top = largest_level(weight_bits, activation_bits)
+    layer.stored, layer.measuring = activation_bits == FLOAT, False
 
 
 def _round_inside(norm: nn.Module) -> None:

@@ -21,6 +21,7 @@ _KEYS = {"name": str, "channels": int, "weight_bits": int, "activation_bits": in
 _NEEDED = ("name", "channels")
 _HEAD = """\
 # Compression policy: output channels, and bits of weights and of inputs (32: float), of every layer.
+# 0 channels: the branch of a residual sum goes.
 # Edit it if you like; szilard compress NETWORK --policy THIS_FILE makes the network again.
 
 """

@@ -16,12 +16,10 @@ from torch import Tensor, nn
 
 from szilard import atomic, plain_json
 from szilard.compression.channels.units import ChannelUnits
-from szilard.compression.policies.applied import apply
-from szilard.compression.policies.divergence import kl, likelihood_of, outputs_of
+from szilard.compression.policies.applied import PolicyEffect
 from szilard.compression.policies.space import Space
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
-from szilard.networks.evaluating import evaluating
 
 INPUTS = 256  # that are used at most
 FORMAT = 1  # of the file; raise it if effects are computed in another way
@@ -103,18 +101,15 @@ def measure(
         likelihood: of the outputs; None: seen from them.
     """
     x = inputs[:INPUTS]
-    with evaluating(network):
-        wanted = outputs_of(network, x)
-    known = likelihood or likelihood_of(wanted)
-    store = None if folder is None else _Store.of(Path(folder), network, space, ranks, x, wanted, known)
+    effect = PolicyEffect(network, units, ranks, x, likelihood)
+    store = None if folder is None else _Store.of(Path(folder), effect, space)
     found = {} if store is None else store.found
     places = [(d, o) for d, one in enumerate(space.decisions) for o in range(1, len(one.options))]
     for done, place in enumerate(places):
         if place not in found:
             choice = list(space.original)
             choice[place[0]] = place[1]
-            small = apply(network, units, ranks, space.policy(tuple(choice)), x)
-            found[place] = kl(wanted, small, x, known)
+            found[place] = effect.kl(space.policy(tuple(choice)))
             if store is not None:
                 store.write()
         if progress is not None:
@@ -136,18 +131,10 @@ class _Store:
         self.path, self.head, self.space, self.found = path, head, space, found
 
     @classmethod
-    def of(
-        cls,
-        folder: Path,
-        network: nn.Module,
-        space: Space,
-        ranks: Mapping[str, Tensor],
-        inputs: Tensor,
-        outputs: Tensor,
-        likelihood: Likelihood,
-    ) -> _Store:
-        key = _hash(network, space, ranks, inputs, type(likelihood).__name__)
-        head = {"format": FORMAT, "hash": key, "outputs": _summary(outputs)}
+    def of(cls, folder: Path, effect: PolicyEffect, space: Space) -> _Store:
+        likelihood = type(effect.likelihood).__name__
+        key = _hash(effect.network, space, effect.ranks, effect.inputs, likelihood)
+        head = {"format": FORMAT, "hash": key, "outputs": _summary(effect.outputs)}
         store = cls(folder / f"sensitivity-{key[:16]}.json", head, space, {})
         if store.path.exists():
             try:

@@ -185,9 +185,8 @@ class LatencyCost:
             sizes = self._units.sizes(kept)
             small = self._network
             if width < 1:
-                small = self._units.smaller(
-                    self._network, {name: range(count) for name, count in kept.items()}
-                )
+                places = {name: range(count) for name, count in kept.items()}
+                small = self._units.smaller(self._network, places).eval()
             plain = Policy(tuple(LayerPolicy(name, outputs) for name, (_, outputs) in sizes.items()))
             compiled = self.compiled(small, plain)
             found[_ORIGINAL if width == 1 else f"width {width}"] = plain, compiled

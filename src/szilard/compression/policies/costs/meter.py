@@ -1,7 +1,8 @@
-"""Seconds of several functions that take turns; on a noisy machine a few attempts, then a refusal or a note."""
+"""Seconds of several functions that take turns; on a noisy machine a refusal after a few attempts, or a note."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 
 from szilard.cost.clock import Clock
@@ -11,7 +12,7 @@ from szilard.errors import SzilardError
 
 Runs = Mapping[str, Callable[[], object]]
 Measure = Callable[[Runs], Mapping[str, float]]
-ATTEMPTS = 3  #: of a measurement before a noisy machine is refused
+ATTEMPTS = 3  #: to measure before a noisy machine is refused
 
 
 class Meter:
@@ -19,8 +20,8 @@ class Meter:
 
     Args:
         threads: of the functions.
-        noisy: after the last attempt on a noisy machine, go on with the tenth percentile, which other programs hardly
-            change, and a note.
+        noisy: on a noisy machine go on at once with the tenth percentile, which other programs hardly change, and a note;
+            else it is refused after three attempts.
         brief: less than a tenth of a second for each function, for many short ones; else about two seconds for all.
         clock: read instead of the machine's.
         reference: called instead of the meter's loop of fixed work.
@@ -48,22 +49,20 @@ class Meter:
         Raises:
             SzilardError: the machine was too noisy each time.
         """
-        for attempt in range(1, ATTEMPTS + 1):
-            last = attempt == ATTEMPTS
-            try:
-                found = latencies(
-                    runs, threads=self.threads, noisy=self.noisy and last, clock=self.clock, reference=self.reference,
-                    budget=0.0 if self.brief else 2.0, turn=0.005 if self.brief else TURN,
-                    warm_up=0.01 if self.brief else 0.1,
-                )  # fmt: skip
-            except SzilardError:
-                if last:
-                    raise
-                continue
-            noise = next(iter(found.values())).noise
-            if noise.quiet:
-                return {name: one.median for name, one in found.items()}
-            if not self.notes:
-                self.notes.append(f"latencies are of a noisy machine and not to be trusted: {noise.text}")
-            return {name: one.p10 for name, one in found.items()}
-        raise AssertionError("unreachable")
+        for _ in range(0 if self.noisy else ATTEMPTS - 1):
+            with contextlib.suppress(SzilardError):
+                return self._once(runs)
+        return self._once(runs)
+
+    def _once(self, runs: Runs) -> dict[str, float]:
+        brief = self.brief
+        found = latencies(
+            runs, threads=self.threads, noisy=self.noisy, clock=self.clock, reference=self.reference,
+            budget=0.0 if brief else 2.0, turn=0.005 if brief else TURN, warm_up=0.01 if brief else 0.1,
+        )  # fmt: skip
+        noise = next(iter(found.values())).noise
+        if noise.quiet:
+            return {name: one.median for name, one in found.items()}
+        if not self.notes:
+            self.notes.append(f"latencies are of a noisy machine and not to be trusted: {noise.text}")
+        return {name: one.p10 for name, one in found.items()}

@@ -14,7 +14,7 @@ import numpy as np
 
 from szilard.compression.policies.costs.rows import Row
 
-_OPSET, _IR = 17, 8  # of 2022; old enough for every runtime that the package accepts
+_OPSET, _IR = 19, 9  # of 2023; old enough for every runtime that the package accepts
 _SCALE, _ZERO = np.float32(0.05), np.uint8(128)
 _WEIGHTS = 63  # largest integer of a weight of 7 bits
 

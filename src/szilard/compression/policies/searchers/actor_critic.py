@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-_HIDDEN = 300
 _ACTOR_RATE, _CRITIC_RATE = 1e-4, 1e-3
 _CRITIC_DECAY = 1e-2
 _TAU = 0.01
@@ -46,14 +45,15 @@ class ActorCritic:
         states: length of a state.
         capacity: transitions that are remembered.
         seed: of the weights.
+        hidden: width of both hidden layers.
     """
 
-    def __init__(self, states: int, capacity: int, seed: int) -> None:
+    def __init__(self, states: int, capacity: int, seed: int, hidden: int = 300) -> None:
         generator = torch.Generator().manual_seed(seed)
-        self.actor = _network([states, _HIDDEN, _HIDDEN, 1], 3e-3, generator)
+        self.actor = _network([states, hidden, hidden, 1], 3e-3, generator)
         self.actor.append(nn.Sigmoid())
         # One layer of the joined vector is W_s s + W_a a + b.
-        self.critic = _network([states + 1, _HIDDEN, _HIDDEN, 1], 3e-4, generator)
+        self.critic = _network([states + 1, hidden, hidden, 1], 3e-4, generator)
         self._actor_target, self._critic_target = copy.deepcopy(self.actor), copy.deepcopy(self.critic)
         self._actor_steps = torch.optim.Adam(self.actor.parameters(), lr=_ACTOR_RATE, fused=True)
         self._critic_steps = torch.optim.Adam(

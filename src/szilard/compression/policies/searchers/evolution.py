@@ -56,8 +56,8 @@ class Evolution:
         """
         if not self._first:
             self._first = self._starts()
-        if len(history) < len(self._first):
-            return Proposal(self._first[len(history)])
+        if len(history) < len(self._first) or not self.problem.space.decisions:
+            return Proposal(self._first[len(history) % len(self._first)])
         generator = seeded(self.problem.seed, len(history))
         tried = {trial.choice for trial in history}
         parents = self._parents(history)

@@ -20,7 +20,8 @@ class States:
     The entries are: place in the order of decisions; whether it is about bits; logarithms of the features; logarithm of
     the sensitivity at ten ratios between its first and its last option; cost with the decisions so far, the others
     being as in the original network; the least cost that the others can still reach; what is missing to the target;
-    what the strongest option of this decision saves in the original network; the last three actions, -1 before the first.
+    what the strongest option of this decision saves in the original network; the last three actions, -1 before the
+    first.
 
     Args:
         problem: its cost function should remember, because prefixes of a choice come again.
@@ -45,7 +46,7 @@ class States:
                     problem.cost(original) - problem.cost(alone),
                 ]
             )
-        self._fixed = np.array(rows, dtype=np.float64).reshape(count, -1)
+        self._fixed = np.array(rows, dtype=np.float64).reshape(count, -1 if count else 0)
 
     @property
     def size(self) -> int:
