@@ -24,14 +24,15 @@ class Shift(nn.Module):
         bias: of each channel ``[C]``.
         axes: of ``x``; channels are along axis 1, or along the last one if there are two.
         rectified: whether a ReLU is part of it.
+        mean: what the branch added in the mean, ``[C]``, if a BatchNorm was its end; None: not known.
 
     Shapes: ``[B, C, ...] -> [B, C, ...]``.
     """
 
-    def __init__(self, bias: Tensor, axes: int, rectified: bool) -> None:
+    def __init__(self, bias: Tensor, axes: int, rectified: bool, mean: Tensor | None = None) -> None:
         super().__init__()
         self.bias = nn.Parameter(bias)
-        self.axes, self.rectified = axes, rectified
+        self.axes, self.rectified, self.mean = axes, rectified, mean
 
     def forward(self, x: Tensor) -> Tensor:
         y = x + self.bias.view(-1, *[1] * (self.axes - 2))
@@ -150,14 +151,15 @@ def end_branches(network: fx.GraphModule, empty: Collection[Branch], nodes: Mapp
         reader = network.get_submodule(branch.reader)
         assert isinstance(reader, nn.Linear | nn.modules.conv._ConvNd)
         bias = torch.zeros(len(reader.weight)) if reader.bias is None else reader.bias.detach()
-        rectified = False
+        rectified, mean = False, None
         if branch.norm:
             norm = network.get_submodule(branch.norm)
             assert isinstance(norm, _BatchNorm)
             bias, rectified = _normalised(bias, norm), isinstance(norm, NormReLU)
+            mean = bias.new_zeros(len(bias)) if norm.bias is None else norm.bias.detach().clone()
         made = branch.reader if rectified else branch.norm or branch.reader  # the last module before the sum
         other = next(one for one in node.all_input_nodes if str(one.target) != made)
-        network.set_submodule(made, Shift(bias.clone(), branch.axes, rectified).train(network.training))
+        network.set_submodule(made, Shift(bias.clone(), branch.axes, rectified, mean).train(network.training))
         with network.graph.inserting_before(node):
             new = network.graph.call_module(made, (other,))
         node.replace_all_uses_with(new)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from szilard.compression.channels.units import ChannelUnits
 from szilard.compression.policies import divergence, importance, sensitivity
-from szilard.compression.policies.applied import apply
+from szilard.compression.policies.applied import PolicyEffect, positions_kept
 from szilard.compression.policies.checked import Given
 from szilard.compression.policies.costs.base import Cost
 from szilard.compression.policies.costs.by_measure import bits_of, cost_of
+from szilard.compression.policies.finishing import finish
 from szilard.compression.policies.found import Found
 from szilard.compression.policies.history import History, header
 from szilard.compression.policies.integers import without_integers
@@ -29,6 +30,7 @@ from szilard.compression.policies.problem import Problem, Trial
 from szilard.compression.policies.search_progress import SearchProgress
 from szilard.compression.policies.sensitivity import Sensitivity
 from szilard.compression.policies.space import Choice, Space
+from szilard.compression.policies.szd_file import SzdFile, coded, szd_file
 from szilard.compression.policies.target import Target
 from szilard.compression.policies.training import train
 from szilard.likelihood import Likelihood
@@ -89,7 +91,7 @@ class Job:
     @cached_property
     def cost(self) -> Cost:
         """What the target is about."""
-        return cost_of(self.given, self.units, self.likelihood, self._code)
+        return cost_of(self.given, self.units, self.likelihood, coded)
 
     @cached_property
     def outputs(self) -> Tensor:
@@ -97,21 +99,18 @@ class Job:
         return divergence.outputs_of(self.given.network, self.given.inputs)
 
     @cached_property
+    def effect(self) -> PolicyEffect:
+        """What policies do to the network."""
+        given = self.given
+        ranks = importance.rank(
+            given.network, self.units, given.inputs, given.seed, likelihood=self.likelihood
+        )
+        return PolicyEffect(given.network, self.units, ranks, given.inputs, self.likelihood)
+
+    @cached_property
     def likelihood(self) -> Likelihood:
         """What the outputs mean."""
         return divergence.likelihood_of(self.outputs, self.given.task)
-
-    @cached_property
-    def ranks(self) -> dict[str, Tensor]:
-        """Importance of the channels of each pool."""
-        given = self.given
-        return importance.rank(
-            given.network, self.units, given.inputs, given.seed, likelihood=self.likelihood
-        )
-
-    def apply(self, policy: Policy) -> nn.Module:
-        """The small network of a policy."""
-        return apply(self.given.network, self.units, self.ranks, policy, self.given.inputs)
 
     def kl(self, network: nn.Module) -> float:
         """KL(original ‖ network), nats per example."""
@@ -124,7 +123,7 @@ class Job:
             self.cost.prepare(space, self.bar.step)
         with self._timed("sensitivity", "sensitivity"):
             sensed = sensitivity.measure(
-                given.network, self.units, space, self.ranks, given.inputs, given.folder, self.bar.step,
+                given.network, self.units, space, self.effect.ranks, given.inputs, given.folder, self.bar.step,
                 likelihood=self.likelihood,
             )  # fmt: skip
         problem = Problem(
@@ -133,7 +132,7 @@ class Job:
         )  # fmt: skip
         with self._timed("search", "searching"), self._history(problem) as history:
             found = Search(
-                given.search, problem, lambda choice: self.kl(self.apply(space.policy(choice))), _Real(self, space),
+                given.search, problem, lambda choice: self.effect.kl(space.policy(choice)), _Real(self, space),
                 history, given.evaluations, lambda done, text: self.bar.step(done, given.evaluations, text),
             ).run()  # fmt: skip
             return Searched(space, sensed, found, list(history.trials))
@@ -149,7 +148,7 @@ class Job:
     def _finished(self, policy: Policy, share: float | None, searched: Searched | None) -> Found:
         given, cost = self.given, self.cost
         with self._timed("finishing", "fine-tuning" if given.finetune else "finishing"):
-            network = self.apply(policy)
+            network = self.effect.apply(policy)
             before = self.kl(network)
             if given.finetune:
                 x, y = given.training
@@ -158,15 +157,23 @@ class Job:
                     seed=given.seed, progress=self.bar.step,
                 )  # fmt: skip
         with self._timed("finishing", "writing the file"):
-            file = self._file(network, policy)
-            value = cost.measured(without_integers(network), policy)
+            plain = finish(
+                network,
+                given.network,
+                self.units,
+                self._kept(policy),
+                given.inputs,
+                likelihood=self.likelihood,
+            )
+            file = self._file(plain, policy, share)
+            value = float(len(file.content)) if isinstance(file, SzdFile) else cost.measured(plain, policy)
         if share is not None and value > TOLERANCE * share * cost.reference:
             self.notes.append(
                 f"the finished network costs {value / cost.reference:.3f} of the original, more than the target "
                 f"{share:.3f}; search again with a smaller target"
             )
         return Found(
-            network=network,
+            network=file.network if isinstance(file, SzdFile) else network,
             policy=policy,
             sizes={name: shape.outputs for name, shape in self.units.layers.items()},
             unit=cost.unit,
@@ -174,10 +181,10 @@ class Job:
             cost=value,
             target=math.inf if share is None else share * cost.reference,
             predicted=cost.predicted(policy),
-            kl=self.kl(network),
+            kl=self.kl(file.network if isinstance(file, SzdFile) else network),
             kl_before=before,
             content=file.content,
-            compiled=file.compiled,
+            compiled=None if isinstance(file, SzdFile) else file.compiled,
             before=file.before,
             after=file.after,
             table_error=cost.error_percent,
@@ -186,23 +193,28 @@ class Job:
             space=None if searched is None else searched.space,
             sensitivity=None if searched is None else searched.sensitivity,
             whole=dict(self.units.whole),
-            notes=[*self.notes, *cost.notes],
+            notes=[*self.notes, *cost.notes, *(file.notes if isinstance(file, SzdFile) else ())],
             seconds=self.seconds,
         )
 
-    def _file(self, network: nn.Module, policy: Policy) -> OnnxFile:
+    def _kept(self, policy: Policy) -> dict[str, Sequence[int]]:
+        return positions_kept(self.units, self.effect.ranks, policy)
+
+    def _file(self, network: nn.Module, policy: Policy, share: float | None) -> OnnxFile | SzdFile:
         given = self.given
+        if given.measure == "bytes":
+            return szd_file(
+                network, given.network, self.units, self._kept(policy), given.inputs,
+                max_bytes=None if share is None else int(share * self.cost.reference), evaluation=given.evaluation,
+                likelihood=self.likelihood, meta=given.meta, seed=given.seed,
+            )  # fmt: skip
         original = Policy(
             tuple(LayerPolicy(name, shape.outputs) for name, shape in self.units.layers.items())
         )
         return onnx_file(
-            given.network, without_integers(network), policy, original, given.inputs, evaluation=given.evaluation,
+            given.network, network, policy, original, given.inputs, evaluation=given.evaluation,
             threads=given.threads, deployed={"task": self.likelihood, **given.deployed},
         )  # fmt: skip
-
-    def _code(self, network: nn.Module, policy: Policy) -> bytes:
-        """The ``.szd`` file of a small network."""
-        raise NotImplementedError
 
     @contextmanager
     def _timed(self, part: str, text: str) -> Iterator[None]:
@@ -224,7 +236,7 @@ class _Real:
     def measured(self, choice: Choice) -> float:
         policy = self.space.policy(choice)
         with torch.no_grad():
-            network = without_integers(self.job.apply(policy))
+            network = without_integers(self.job.effect.apply(policy))
             return self.job.cost.measured(network, policy) / self.job.cost.reference
 
     def observe(self, trials: list[Trial]) -> None:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from szilard.compression.channels.branches import Shift
 from szilard.compression.channels.units import ChannelUnits
 from szilard.compression.outputs import call
 from szilard.networks.evaluating import evaluating
@@ -89,6 +90,9 @@ def follow(small: nn.Module, before: Seen, rows: Mapping[str, Tensor], inputs: T
         outputs ``[N, ...]``; those of the network afterwards, if the inputs are one batch.
     """
     norms = {name: norm for name, norm in _norms(small).items() if name in before.mean}
+    for module in small.modules():  # a branch without channels adds what it added in the mean
+        if isinstance(module, Shift) and module.mean is not None:
+            module.bias.copy_(module.mean)
     parts, outputs = batches_of(inputs), []
     found: list[dict[str, tuple[Tensor, Tensor]]] = []
 

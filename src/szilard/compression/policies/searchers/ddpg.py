@@ -105,7 +105,8 @@ class Agent:
     def _proposal(self, sigma: float | None, generator: np.random.Generator) -> Proposal:
         """A policy of the actor with noise, or a random one if there is no deviation."""
         if sigma is None or not self._sizes:
-            choice, actions = tuple(int(generator.integers(size)) for size in self._sizes), ()
+            choice = tuple(int(generator.integers(size)) for size in self._sizes)
+            actions: tuple[float, ...] = ()
         else:
             choice, actions = self._episode(sigma, generator)
         choice = fitted(self.problem, choice, generator)
