@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import replace
 
 import pytest
@@ -45,13 +46,15 @@ def test_a_history_in_memory_needs_no_file():
     assert history.trials == [replace(TRIALS[0], measured=0.5)]
 
 
-def test_a_line_is_on_disk_when_append_returns(tmp_path):
-    path = tmp_path / "h.jsonl"
+def test_a_line_is_on_disk_when_append_returns(tmp_path, monkeypatch):
+    path, synced, sync = tmp_path / "h.jsonl", [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(os.fstat(handle).st_size), sync(handle)))
     with History.open(path, {}) as history:
         assert path.read_bytes().count(b"\n") == 1
         for number, trial in enumerate(TRIALS, 2):
             history.append(trial)
             assert path.read_bytes().count(b"\n") == number
+            assert synced[-1] == path.stat().st_size
 
 
 def test_another_search_is_refused_by_the_entry_that_differs(tmp_path):

@@ -49,8 +49,8 @@ def test_a_new_searcher_with_the_same_history_proposes_the_same(name):
         if number in (0, 9, 13):
             assert make(name, problem).propose(history.trials) == proposal
             assert confused.propose(history.trials) == proposal
-        if number == 10:
-            confused.propose([Trial(problem.space.smallest, 0.5, 0.1), *history.trials[1:]])
+        if number == 12:
+            confused.propose(history.trials[::-1])
         history.append(
             Trial(proposal.choice, kl(proposal.choice), problem.cost(proposal.choice), proposal.actions)
         )
@@ -222,6 +222,25 @@ def test_the_actor_goes_where_the_reward_is():
     networks.update(250, 0.5, generator)
     assert 0.45 < before < 0.55
     assert networks.act(state[0]) > 0.6
+
+
+def test_the_agent_learns_from_the_policy_that_was_tried():
+    """Also if another searcher proposed it: its actions are then those in the middle of the options."""
+    problem = toy.toy().problem
+    tried = [(number, 3, number % 4) for number in range(1, 12)]
+    history = [Trial(choice, toy.kl(choice), 0.3) for choice in tried]
+    history[-1] = replace(history[-1], actions=(11.9 / 16, 0.99, 3.1 / 4))  # the second is of another option
+    agent = ddpg.Agent(problem)
+    agent.propose(history)
+    last = agent._networks._buffer[-1]
+    assert len(agent._networks._buffer) == 11
+    assert last.action.ravel().tolist() == pytest.approx([11.9 / 16, 3.5 / 16, 3.1 / 4])
+    assert last.reward.ravel().tolist() == pytest.approx([-math.log(toy.kl(tried[-1])) / 3] * 3)
+    assert last.goes_on.ravel().tolist() == [1.0, 1.0, 0.0]
+    assert torch.equal(last.next_state[:2], last.state[1:])
+    warm = torch.cat([steps.state for steps in agent._networks._buffer[:10]])
+    assert warm.mean(0).abs().max() < 1e-5  # the standardisation is of the warm-up
+    assert set(warm.std(0, correction=0).round(decimals=4).tolist()) == {0.0, 1.0}
 
 
 def test_the_oldest_episodes_are_forgotten():

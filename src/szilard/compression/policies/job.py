@@ -33,6 +33,7 @@ from szilard.compression.policies.space import Choice, Space
 from szilard.compression.policies.szd_file import SzdFile, coded, szd_file
 from szilard.compression.policies.target import Target
 from szilard.compression.policies.training import train
+from szilard.cost.processor_name import processor
 from szilard.likelihood import Likelihood
 
 TOLERANCE = 1.02  # of the target, for the finished network: two measurements of one network differ by as much
@@ -138,12 +139,17 @@ class Job:
             return Searched(space, sensed, found, list(history.trials))
 
     def _history(self, problem: Problem) -> History:
-        if self.given.folder is None:
+        given, effect = self.given, self.effect
+        if given.folder is None:
             return History()
         named = header(
-            problem, self.given.search, measure=str(self.given.measure), evaluations=self.given.evaluations
-        )
-        return History.open(self.given.folder / HISTORY, named, resume=True)
+            problem, given.search, measure=given.measure if isinstance(given.measure, str) else "function",
+            evaluations=given.evaluations, threads=given.threads, machine=processor(),
+            content=sensitivity.content_hash(
+                given.network, problem.space, effect.ranks, given.inputs, type(self.likelihood).__name__
+            ),
+        )  # fmt: skip
+        return History.open(given.folder / HISTORY, named, resume=True)
 
     def _finished(self, policy: Policy, share: float | None, searched: Searched | None) -> Found:
         given, cost = self.given, self.cost

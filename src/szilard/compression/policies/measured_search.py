@@ -121,6 +121,7 @@ class Search:
         if found is None:
             text = ""
         else:
-            hot = temperature(self.history.trials, self.problem.target)
+            original = Trial(self.problem.space.original, 0.0, 1.0)
+            hot = temperature([original, *self.history.trials], self.problem.target)
             text = f"best F {found.kl + hot * cost_of(found):.4g}, KL {found.kl:.4g}"
         self.progress(len(self.history.trials), text)

@@ -133,7 +133,7 @@ class _Store:
     @classmethod
     def of(cls, folder: Path, effect: PolicyEffect, space: Space) -> _Store:
         likelihood = type(effect.likelihood).__name__
-        key = _hash(effect.network, space, effect.ranks, effect.inputs, likelihood)
+        key = content_hash(effect.network, space, effect.ranks, effect.inputs, likelihood)
         head = {"format": FORMAT, "hash": key, "outputs": _summary(effect.outputs)}
         store = cls(folder / f"sensitivity-{key[:16]}.json", head, space, {})
         if store.path.exists():
@@ -204,7 +204,7 @@ def _summary(outputs: Tensor) -> list[float]:
     ]
 
 
-def _hash(
+def content_hash(
     network: nn.Module, space: Space, ranks: Mapping[str, Tensor], inputs: Tensor, likelihood: str
 ) -> str:
     """SHA-256 of everything that the result depends on, but the forward's code."""

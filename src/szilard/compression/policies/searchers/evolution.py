@@ -20,7 +20,9 @@ _RIVALS = 3  # trials of which the best becomes a parent
 _CROSSED = 0.5  # share of children with two parents
 _CHANGES = 2.0  # mean number of decisions that mutate, besides one that always does
 _ANYWHERE = 0.25  # share of mutations to any option; the others go to a neighbour
-_TRIES = 20  # for a policy that was not tried before
+_CHILDREN = 8  # of which the one of lowest expected KL is proposed
+_MOST_KL = 1e6  # nats; stands for one that is not finite
+_TRIES = 20  # more children, for one that was not tried before
 
 
 class Evolution:
@@ -29,8 +31,9 @@ class Evolution:
     The first trials are the first proposal of :class:`~szilard.compression.policies.searchers.greedy.Greedy` and the
     uniform policies, made to fit. Each further one is a child of the best 16 different trials: a parent is the best of
     three drawn ones; half of the children take each decision from one of two parents; then at least one decision
-    mutates, mostly to a neighbouring option, and the child is made to fit the target. No choice is proposed twice,
-    unless 20 children were all tried before and random policies were, too.
+    mutates, mostly to a neighbouring option, and the child is made to fit the target. Of eight children the one of
+    lowest expected KL is proposed: the KL of its parents, plus what the sum of sensitivities changes. No choice is
+    proposed twice, unless 28 children were all tried before and random policies were, too.
 
     T is the temperature at which the trial of lowest F meets the target, given the trials so far and the original
     network. All trials meet the target, so T·cost decides between policies of the same KL.
@@ -61,35 +64,50 @@ class Evolution:
         generator = seeded(self.problem.seed, len(history))
         tried = {trial.choice for trial in history}
         parents = self._parents(history)
-        for _ in range(_TRIES):
-            child = fitted(self.problem, self._child(parents, generator), generator)
+        children: dict[Choice, float] = {}
+        for number in range(_CHILDREN + _TRIES):
+            if children and number >= _CHILDREN:
+                break
+            start, unlike = self._child(parents, generator)
+            child = fitted(self.problem, start, generator)
             if child not in tried:
-                return Proposal(child)
-        return self._random.propose(history)
+                children[child] = self._summed(child) + unlike
+        return (
+            Proposal(min(children, key=children.__getitem__)) if children else self._random.propose(history)
+        )
+
+    def _summed(self, choice: Choice) -> float:
+        """Sum of the sensitivities of a choice, nats."""
+        return min(float(self._greedy.sensitivity[range(len(choice)), choice].sum()), _MOST_KL)
 
     def _starts(self) -> list[Choice]:
         greedy = self._greedy.propose(()).choice
         others = [fitted(self.problem, one, seeded(self.problem.seed, 0, 1)) for one in uniform(self.problem)]
         return list(dict.fromkeys([greedy, *others]))
 
-    def _parents(self, history: Sequence[Trial]) -> list[Choice]:
-        """The best different choices, the best one first."""
+    def _parents(self, history: Sequence[Trial]) -> list[tuple[Choice, float]]:
+        """The best different choices, the best one first, and by how much the KL of each is above the sum."""
         original = Trial(self.problem.space.original, 0.0, self.problem.cost(self.problem.space.original))
         t = temperature([*history, original], self.problem.target)
-        free = {trial.choice: trial.kl + t * trial.cost for trial in history}
-        return sorted(free, key=free.__getitem__)[:_ALIVE]
+        free = {trial.choice: (trial.kl + t * trial.cost, trial.kl) for trial in history}
+        alive = sorted(free.items(), key=lambda one: one[1])[:_ALIVE]
+        return [(choice, min(kl, _MOST_KL) - self._summed(choice)) for choice, (_, kl) in alive]
 
-    def _child(self, parents: list[Choice], generator: np.random.Generator) -> Choice:
-        def parent() -> Choice:
+    def _child(
+        self, parents: list[tuple[Choice, float]], generator: np.random.Generator
+    ) -> tuple[Choice, float]:
+        """A child, and by how much the KL of its parents is above the sum."""
+
+        def parent() -> tuple[Choice, float]:
             return parents[int(generator.integers(len(parents), size=_RIVALS).min())]
 
-        child = list(parent())
+        first, unlike = parent()
+        child = list(first)
         if generator.random() < _CROSSED:
-            other = parent()
-            child = [
-                a if take else b
-                for a, b, take in zip(child, other, generator.random(len(child)) < 0.5, strict=True)
-            ]
+            second, other = parent()
+            unlike = (unlike + other) / 2
+            takes = generator.random(len(child)) < 0.5
+            child = [a if take else b for a, b, take in zip(child, second, takes, strict=True)]
         changes = generator.random(len(child)) < _CHANGES / len(child)
         changes[int(generator.integers(len(child)))] = True
         for place in np.flatnonzero(changes).tolist():
@@ -99,4 +117,4 @@ class Evolution:
             else:
                 step = 1 if generator.random() < 0.5 else -1
                 child[place] = min(max(child[place] + step, 0), size - 1)
-        return tuple(child)
+        return tuple(child), unlike
