@@ -74,8 +74,8 @@ def of_networks(
         integers: measure uniform policies in int8, too.
 
     Returns:
-        ``uniform``: rows with a share, its ratio in float32 and, or None, in int8; ``int8``: ratio of all channels in int8;
-        ``empty``: milliseconds and ratio of what has nearly no channels; ``noise``.
+        ``uniform``: rows with a share, its ratio in float32 and, or None, in int8; ``int8``: ratio of all channels in
+        int8; ``empty``: milliseconds and ratio of what has nearly no channels; ``noise``.
     """
     units = ChannelUnits.of(network, inputs)
     made: dict[str, Any] = {timing.ORIGINAL: compiled_networks.original(network, inputs)}

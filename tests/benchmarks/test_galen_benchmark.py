@@ -80,7 +80,8 @@ class Search:
             network=network, policy=Policy((LayerPolicy("0", 4),)), sizes={"0": 8}, kl=0.2, kl_before=0.3, ratio=0.41,
             predicted=2.0, reference=5.0, table_error=3.0, seconds={"search": 6.0, "finishing": 2.0}, notes=[],
             trials=[Trial((1,), 0.123456789, 0.39), Trial((0,), float("inf"), 1.0, measured=0.9)], space=space,
-            sensitivity=Sensitivity(space, ((0.0, 0.1),), 16), content=b"12345", save=lambda path: path.write_bytes(b"12345"),
+            sensitivity=Sensitivity(space, ((0.0, 0.1),), 16), content=b"12345",
+            save=lambda path: path.write_bytes(b"12345"),
         )  # fmt: skip
 
 
