@@ -42,6 +42,7 @@ SECONDS: dict[str, float] = {
     "tests/cli/test_cli_json.py": 5.6,
     "tests/cli/test_cli_large_numbers.py": 3.7,
     "tests/cli/test_cli_one_pass.py": 3.0,
+    "tests/cli/test_cli_policy.py": 9.0,
     "tests/cli/test_cli_predict.py": 6.1,
     "tests/cli/test_cli_prior.py": 4.0,
     "tests/cli/test_cli_solve.py": 9.9,

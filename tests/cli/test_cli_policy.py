@@ -13,9 +13,11 @@ from torch import nn
 from trained import digits, mlp
 
 from szilard import deploy
-from szilard.cli import output, policy_search
-from szilard.compression.policies import policy_file
+from szilard.cli import output, policy_network, policy_search
+from szilard.compression.channels.units import ChannelUnits
+from szilard.compression.policies import importance, policy_file
 from szilard.compression.policies.policy import Policy
+from szilard.networks import WithNoise
 
 BUILD = (
     "from torch import nn\n"
@@ -294,3 +296,21 @@ def test_a_real_search_ends_in_a_file_in_the_units_of_the_data(tmp_path, monkeyp
     (tmp_path / "p.toml").write_text(wrong)
     szilard(*words, "--policy", "p.toml", "-o", "x.onnx").refused("7")
     assert not (tmp_path / "x.onnx").exists()
+
+
+def test_a_regression_network_of_szilard_can_be_traced():
+    x, inner = torch.randn(5, 4), nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    network = WithNoise(inner, -0.5, outputs=2).eval()
+    found = policy_network._traceable(network, x)
+    assert torch.equal(found(x), network(x))
+    assert list(found.state_dict()) == list(network.state_dict())
+    units = ChannelUnits.of(found, x)
+    assert units.pools["network.0"].layers == ("network.0",)
+    knows = WithNoise(nn.Linear(4, 4), outputs=2).eval()  # outputs its noise itself
+    assert policy_network._traceable(knows, x) is knows
+
+
+def test_channels_of_a_network_without_any_are_not_ranked():
+    x = torch.randn(5, 4)
+    network = nn.Linear(4, 2).eval()
+    assert importance.rank(network, ChannelUnits.of(network, x), x) == {}

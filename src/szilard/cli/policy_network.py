@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from szilard import bayes
@@ -22,7 +23,7 @@ from szilard.errors import SzilardError
 from szilard.likelihood import choose
 from szilard.model import saved_network
 from szilard.model.saved_network import SavedNetwork
-from szilard.networks import Ensemble
+from szilard.networks import Ensemble, WithNoise
 from szilard.networks.float_type import cast
 
 
@@ -36,6 +37,7 @@ class Opened:
         data: name of the data.
         task: that says what the outputs mean; None: seen from them.
         deployed: arguments of :func:`szilard.deploy.compile`: the meaning and the units of inputs and outputs.
+        knows_noise: probabilities are known; False for values without their noise, whose NLL means nothing.
         meta: of a ``.szd`` file: how the network is built, and its units.
     """
 
@@ -46,6 +48,7 @@ class Opened:
     task: str | None
     deployed: dict[str, Any]
     meta: dict[str, Any]
+    knows_noise: bool = True
 
     def calibration(self, seed: int) -> Tensor:
         """Inputs of the training split, in random order."""
@@ -97,14 +100,47 @@ def _of_saved(
             f"{file} does not return a logit for each class or a value for each target, [N, k], which a policy is "
             "judged by; let the network return these"
         )
-    network = bayes.point_network(found.network).eval()
+    network = _traceable(bayes.point_network(found.network).eval(), cast(found.network, data.train.x[:2]))
     source = deployment.of_saved(found, *deployment.of_data(data)).in_type_of_network()
     deployed = _meaning(source)
     if found.noise is not None:  # values alone, without the columns of their noise
         values = output_of(network, cast(network, data.train.x[:2]))
         deployed["task"] = choose(values, task=found.task).likelihood
     train, valid = ((cast(network, part.x), part.y) for part in (data.train, data.valid))
-    return Opened(network, train, valid, data.name, found.task, deployed, saved_network.to_meta(found) | meta)
+    return Opened(
+        network, train, valid, data.name, found.task, deployed, saved_network.to_meta(found) | meta, found.noise is None
+    )  # fmt: skip
+
+
+class _Noisy(nn.Module):
+    """:class:`szilard.networks.WithNoise` without its checks, which no graph can hold; its tensors have the same names.
+
+    Args:
+        network: returns means ``[B, k]``.
+        log_noise: ln of the noises' standard deviations, of one target or ``[k]``.
+    """
+
+    def __init__(self, network: nn.Module, log_noise: nn.Parameter) -> None:
+        super().__init__()
+        self.network, self.log_noise = network, log_noise
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = self.network(x)
+        return torch.cat((means, 0 * means + self.log_noise), 1)
+
+
+@torch.no_grad()
+def _traceable(network: nn.Module, x: Tensor) -> nn.Module:
+    """The same network, without checks of its outputs; unchanged if ``x [B, ...]`` has other outputs then."""
+    if not isinstance(network, WithNoise):
+        return network
+    found = _Noisy(network.network, network.log_noise).eval()
+    wanted = network(x)
+    try:
+        same = torch.equal(found(x), wanted)
+    except (RuntimeError, IndexError):
+        same = False
+    return found if same else network
 
 
 def _of_examples(made: NetworkAndExamples) -> Opened:

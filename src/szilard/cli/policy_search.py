@@ -62,6 +62,9 @@ def run(
     bar = SearchBar(None if shown.console.quiet else shown.console, shown.tell)
     with output.writing(out), bar:
         found = galen(network.network, calibration, progress=bar, **given)
+        if not network.knows_noise:
+            for quality in (found.before, found.after):
+                quality.pop("nll", None)
         text = policy_file.to_toml(found.policy)
         found.save(out)
         if options.policy is None or not _same(options.policy, policy_path):

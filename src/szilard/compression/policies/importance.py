@@ -63,6 +63,8 @@ def rank(
     """
     if not len(inputs):
         raise SzilardError("there are no inputs to measure the importance of channels on; give some hundred")
+    if not units.producers:
+        return {}
     generator = torch.Generator().manual_seed(seed)
     count = 1 + max((unit for pool in units.pools.values() for unit in pool.units), default=-1)
     total = torch.zeros(count, dtype=torch.float64)
