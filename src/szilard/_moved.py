@@ -151,7 +151,8 @@ def with_former_attributes(name: str, value: Any) -> Any:
     if name == "compress":
         package = importlib.import_module("szilard.compression")
         for public in package.__all__:
-            setattr(value, public, getattr(package, public))
+            if public in vars(package):  # later names, which are imported when they are used, were never here
+                setattr(value, public, getattr(package, public))
         value.Offsets = package.QuantiseVectors
     return value
 

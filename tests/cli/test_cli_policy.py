@@ -57,7 +57,7 @@ def test_a_search_writes_the_network_its_policy_and_a_page(typed, search, tmp_pa
         "latency ↓, measured 1.00 ms 396 µs to 39.6 %",
         "accuracy ↑, valid 98.00 % 97.20 % -0.80 pt",
         "Target: 400 µs, 40.0 % of the original's; 390 µs predicted (the table of costs is off by 2.3 % on whole",
-        "0.0312 nats on 512 inputs of the training split; 0.0541 before fine-tuning.",
+        "0.0312 nats on 512 inputs of the training split; 0.0541 before finishing.",
         f"Quality: of {len(digits().valid)} examples of the validation split of digits",
         "40 policies were tried by evolution; 2.0 min (table 0.5, sensitivity 0.2, search 1.0, finishing 0.3).",
         "fc keeps all channels: its outputs are those of the network.",
@@ -214,7 +214,7 @@ class TestReplay:
         (["--policy", "n.py"], "n.py is not TOML"),
         (
             [*LATENCY, "--searcher", "magic"],
-            "--searcher is 'magic'; take one of evolution, agent, random, greedy",
+            "--searcher is 'magic'; take one of evolution, greedy, agent, random",
         ),
         ([*LATENCY, "--evaluations", "0"], "--evaluations must be at least 1, not 0"),
         ([*LATENCY, "--threads", "-1"], "--threads must be at least 1, not -1"),

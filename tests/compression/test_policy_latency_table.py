@@ -66,6 +66,7 @@ def test_a_row_is_the_difference_of_two_graphs_measured_once(tmp_path):
         assert table.seconds(row) == pytest.approx(
             seconds_of(row.key) - seconds_of(tiny_graphs.base_key(row))
         )
+    assert table.seconds(conv(outputs=0)) == 0  # it is not in the network
     again = LatencyTable(path=path, measure=measure, machine=HERE)
     assert [again.seconds(row) for row in rows] == [table.seconds(row) for row in rows]
     assert (again.measured, len(again), len(measure.calls)) == (0, 5, 1)
@@ -160,6 +161,7 @@ def test_rows_have_the_sizes_of_smaller_layers():
     assert Row.of(shape, 6, 4, 8, True).key.endswith("first")
     depthwise = LayerShape("conv", 8, 8, (3,), (1,), (1,), (1,), 8, (9,), (9,), 0, 0)
     assert (Row.of(depthwise, 5, 5, 32).groups, Row.of(depthwise, 5, 5, 32).macs) == (5, 9 * 5 * 3)
+    assert (Row.of(depthwise, 0, 0, 32).empty, Row.of(depthwise, 0, 0, 32).macs) == (True, 0)
     grouped = LayerShape("conv", 8, 16, (1,), (1,), (0,), (1,), 4, (9,), (9,), 0, 0)
     assert Row.of(grouped, 4, 8, 32).groups == 4
     same = LayerShape(

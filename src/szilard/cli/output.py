@@ -15,7 +15,20 @@ from szilard.errors import SzilardError
 
 _DEFAULT, _LEAST = 80, 20  # columns of a terminal whose width is unknown, and the least that is taken
 _PLAIN = str.maketrans(
-    {"↑": "^", "↓": "v", "─": "-", "–": "-", "−": "-", "→": ">", "…": "~", "×": "x", "µ": "u", "λ": "l"}
+    {
+        "↑": "^",
+        "↓": "v",
+        "─": "-",
+        "–": "-",
+        "−": "-",
+        "→": ">",
+        "…": "~",
+        "×": "x",
+        "µ": "u",
+        "λ": "l",
+        "‖": "|",
+        "█": "#",
+    }
 )
 _reserved: list[TextIO] = []  # standard output, while a command runs
 
@@ -137,14 +150,15 @@ def refuse_inputs(out: Path | None, *inputs: object) -> None:
 
 def as_json(value: Any) -> None:
     """Print one JSON value, with null for NaN and infinite numbers, which JSON lacks."""
-    say(json.dumps(_finite(value), indent=2, allow_nan=False))
+    say(json.dumps(finite(value), indent=2, allow_nan=False))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A JSON value with None for NaN and infinite numbers."""
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     if isinstance(value, float) and not abs(value) < float("inf"):
         return None
     return value

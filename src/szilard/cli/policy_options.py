@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from szilard.compression.policies.by_name import SEARCHERS
 from szilard.compression.policies.target import Target
 from szilard.errors import SzilardError, printable
 
 NAME = "galen"  # of the search
-SEARCHERS = ("evolution", "agent", "random", "greedy")
 #: What each target limits: the argument of galen, the unit of its cost, the file that is written.
 MEASURES = {
     "--target-latency": ("latency", "seconds", ".onnx"),

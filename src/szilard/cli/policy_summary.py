@@ -11,7 +11,7 @@ from szilard.cli.figures import QUALITY
 from szilard.cli.messages import was_warned
 from szilard.cli.option_names import for_command_line
 from szilard.compression.policies.found import Found
-from szilard.compression.policies.found_page import COSTS, amount
+from szilard.compression.policies.found_page import amount, cost_name
 from szilard.compression.policies.policy import FLOAT
 from szilard.errors import printable
 from szilard.report.figure_names import nats, percent
@@ -98,7 +98,7 @@ def _quality(figures: dict[str, Any]) -> table.Table:
     source = "estimated" if unit == "joules" else "measured"
     rows = [
         (
-            f"{COSTS[unit]} ↓, {source}", amount(figures["reference"], unit), amount(figures["cost"], unit),
+            f"{cost_name(unit)} ↓, {source}", amount(figures["reference"], unit), amount(figures["cost"], unit),
             f"to {percent(figures['ratio'])}",
         )
     ]  # fmt: skip
@@ -139,7 +139,7 @@ def _sentences(figures: dict[str, Any]) -> list[str]:
         share = percent(target / figures["reference"])
         found = [f"Target: {amount(target, unit)}, {share} of the original's{missed}; {predicted}."]
     before = figures["kl_before"]
-    tuned = "" if before == figures["kl"] else f"; {nats(before)} before fine-tuning"
+    tuned = "" if before == figures["kl"] else f"; {nats(before)} before finishing"
     found.append(
         f"KL(original ‖ compressed): {nats(figures['kl'])} nats on {figures['calibration_inputs']:,} inputs of the "
         f"training split{tuned}."

@@ -33,8 +33,8 @@ def shrink(network: nn.Module, inputs: Any = None) -> nn.Module:
     flattening. Channels with several makers or readers, as at a shortcut, a concatenation or a grouped convolution, are
     removed if they are zero wherever they are made, and if no number of channels is a constant in the forward. Layers
     stay that are not exactly torch's own, have hooks, or are read in other places. Computed weights, as of weight norm
-    and ``prune``, become ordinary ones first. After each step the outputs for a few inputs are compared; if they differ,
-    the channels stay, with a warning.
+    and ``prune``, become ordinary ones first. After each step the outputs for a few inputs are compared; if they
+    differ, the channels stay, with a warning.
 
     Args:
         network: with zeros for pruned weights.

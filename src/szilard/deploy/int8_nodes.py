@@ -50,6 +50,19 @@ def products_of(model: Any, layers: Collection[str]) -> list[Any]:
     Raises:
         SzilardError: a layer without a product.
     """
+    by_layer = products_by_layer(model)
+    for name in layers:
+        if name not in by_layer:
+            known = shortened(", ".join(sorted(by_layer)) or "none", 200)
+            raise SzilardError(
+                f"the compiled network has no product with the weight of a layer {name!r}; its layers are {known}"
+            )
+    chosen = {node.name for name in layers for node in by_layer[name]}
+    return [node for node in products(model) if node.name in chosen]
+
+
+def products_by_layer(model: Any) -> dict[str, list[Any]]:
+    """The products of every layer that can be told by its name; see :func:`products_of`."""
     bias_after = {
         value: other
         for node in model.graph.node
@@ -61,14 +74,7 @@ def products_of(model: Any, layers: Collection[str]) -> list[Any]:
         names = (node.input[1], bias_after.get(node.output[0], "") if node.op_type == "MatMul" else "")
         for layer in {_layer_of(name) for name in names} - {None}:
             by_layer[str(layer)].append(node)
-    for name in layers:
-        if name not in by_layer:
-            known = shortened(", ".join(sorted(by_layer)) or "none", 200)
-            raise SzilardError(
-                f"the compiled network has no product with the weight of a layer {name!r}; its layers are {known}"
-            )
-    chosen = {node.name for name in layers for node in by_layer[name]}
-    return [node for node in products(model) if node.name in chosen]
+    return dict(by_layer)
 
 
 def joining(model: Any, chosen: Sequence[Any]) -> list[Any]:

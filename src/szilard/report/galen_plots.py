@@ -124,12 +124,12 @@ def frontier(
         if final is not None:
             axes.scatter(
                 [final[0]], [max(final[1], _LEAST)], s=110, marker="*", color=INK, linewidths=0, zorder=5,
-                label="finished network, measured",
+                label="finished network",
             )  # fmt: skip
         log_scale(axes)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
         axes.set_xlabel(f"{what}, of the original's")
-        axes.legend(loc="upper right", frameon=False, fontsize=10.5)
+        axes.legend(loc="best", frameon=False, fontsize=10.5)
 
     caption = "KL(original ‖ compressed), nats per example, of every policy that was tried"
     label = f"KL against {what} of {len(cost)} policies"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from szilard.cli.options import data as d
 from szilard.cli.options import files as f
+from szilard.cli.options import galen as g
 from szilard.cli.options import latency as t
 from szilard.cli.options import network as n
 from szilard.cli.options import output as o
@@ -26,6 +28,7 @@ EXAMPLES = (
     "szilard measure weights.pt --network network.py:build --data arrays.npz",
     "szilard measure runs/digits --latency --batch 1 --threads 1 --by-layer",
     "szilard measure runs/digits --one-pass --latency",
+    "szilard measure runs/digits --method deterministic --sensitivity",
 )
 
 
@@ -50,6 +53,7 @@ def measure(
     threads: t.Threads = None,
     by_layer: t.ByLayer = False,
     noisy: t.Noisy = False,
+    sensitivity: g.Sensitivity = False,
     json: o.Json = False,
     wide: o.Wide = False,
 ) -> None:
@@ -65,6 +69,9 @@ def measure(
         network=network, key=key, trust=trust,
     )  # fmt: skip
     check_samples(samples)
+    if sensitivity:
+        _sensitivity(request, method, seed, latency=latency, one_pass=one_pass, json=json, wide=wide)
+        return
     files = run_paths.network_files(path, method)
     timing = LatencyOptions.typed(latency, batch=batch, threads=threads, by_layer=by_layer, noisy=noisy)
     if path.is_file() and not saved_network.is_finished(path):
@@ -83,6 +90,21 @@ def measure(
     detail_tables.show(rows, wide=wide)
     latency_tables.show(rows, wide=wide)
     one_pass_tables.show(rows, wide=wide)
+
+
+def _sensitivity(
+    request: Request, method: str | None, seed: int, *, latency: bool, one_pass: bool, json: bool, wide: bool
+) -> None:
+    from szilard.cli import run_paths, sensitivity_run
+    from szilard.cli.messages import library_notifier
+    from szilard.errors import SzilardError
+
+    for name, typed in (("--latency", latency), ("--one-pass", one_pass)):
+        if typed:
+            raise SzilardError(f"--sensitivity and {name} are two measurements; give one at a time")
+    chosen = run_paths.chosen_network(request.path, method)
+    chosen.tell(library_notifier(quiet=json))
+    sensitivity_run.run(replace(request, path=chosen.file), seed, as_json=json, wide=wide)
 
 
 def _of_saved_networks(

@@ -91,3 +91,11 @@ Folder = Annotated[
         rich_help_panel=_SEARCH,
     ),
 ]
+Sensitivity = Annotated[
+    bool,
+    typer.Option(
+        "--sensitivity",
+        help="Instead, measure how much half of the channels and 8 bits of each layer change the predictions, on "
+        "inputs of the training split.",
+    ),
+]

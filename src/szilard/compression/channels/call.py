@@ -100,7 +100,8 @@ class Call:
 
     def unknown(self, reason: str | None = None) -> Found:
         """Fix all channels that reach the call; what it returns is fixed, too."""
-        reason = reason or f"its channels reach {self.name}, which may mix them"
+        kind = f" ({type(self.module).__name__})" if self.node.op == "call_module" else ""
+        reason = reason or f"its channels reach {self.name}{kind}, which may mix them"
         for node in self.node.all_input_nodes:
             self.fix(self.walk.found.get(node), reason)
         return self.fixed(self.value, reason)
@@ -109,11 +110,10 @@ class Call:
         """Marks of a value whose channels all stay."""
         if isinstance(value, Tensor):
             return fixed_marks(tuple(value.shape), self.walk.ties, reason)
-        if isinstance(value, tuple | list):
-            return [self.fixed(one, reason) for one in value]
         if isinstance(value, dict):
-            return [self.fixed(one, reason) for one in value.values()]
-        return None
+            value = list(value.values())
+        parts = [self.fixed(one, reason) for one in value] if isinstance(value, tuple | list) else []
+        return parts if any(part is not None for part in parts) else None
 
     def fix(self, found: Found, reason: str) -> None:
         """Keep all channels of what a node returned."""

@@ -91,6 +91,21 @@ def by_position(call: Call) -> Found:
     return marks if fits and call.value.shape[:2] == call.shape(nodes[0])[:2] else call.unknown()
 
 
+def extreme(call: Call) -> Found:
+    """``max`` and ``min`` of two tensors, or over one axis."""
+    if call.marks(call.arg(1, "other")) is not None:
+        return several(call)
+    first, axis = call.arg(0, "input"), call.real(call.arg(1, "dim"))
+    marks = call.marks(first)
+    if marks is None or not isinstance(axis, int) or len(call.node.all_input_nodes) != 1:
+        return call.unknown()
+    dims = len(call.shape(first))
+    if axis % dims == marks.axis:
+        return call.unknown()
+    less = axis % dims < marks.axis and not call.arg(2, "keepdim", False)
+    return [Marks(marks.axis - less, marks.channels)] * 2
+
+
 def reduced(call: Call) -> Found:
     """A mean, sum or largest number over axes without channels."""
     first = call.arg(0, "input")

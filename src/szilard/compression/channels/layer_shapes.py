@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from szilard.errors import SzilardError, printable
 from szilard.networks import is_itself
 
 KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -83,13 +85,35 @@ def layer_shapes(network: nn.Module, inputs: Tensor) -> tuple[dict[str, LayerSha
         if called.count(module) != 1:
             why[name] = "it is not called" if module not in called else "it is called more than once"
         elif module in odd:
-            why[name] = "it is of another class than those of torch, has hooks, or computed weights"
+            why[name] = (
+                "transposed convolutions are not understood"
+                if getattr(module, "transposed", False)
+                else "it has hooks, computed weights or a forward of its own"
+            )
     found = {
         names[module]: _shape(module, given, output)
         for module, given, output in seen
         if names[module] not in why and given and output
     }
     return found, why
+
+
+def check_layers(network: nn.Module, layers: Mapping[str, LayerShape]) -> None:
+    """Check that a network has layers of these names and outputs.
+
+    Raises:
+        SzilardError: a layer is missing or has another size; the message names the first one.
+    """
+    for name, shape in layers.items():
+        try:
+            weight = network.get_submodule(name).weight
+        except AttributeError:
+            weight = None
+        if not isinstance(weight, Tensor) or len(weight) != shape.outputs:
+            raise SzilardError(
+                f"the network has no layer {printable(name)} with {shape.outputs} channels; give the network whose "
+                "units these are"
+            )
 
 
 def _shape(module: Any, given: tuple[int, ...], output: tuple[int, ...]) -> LayerShape:

@@ -35,8 +35,8 @@ class Marks:
 def condensed(spread: Tensor, ties: Ties) -> Marks:
     """The marks of a tensor in which every number's channel is known.
 
-    If the channels change along several axes, those along the shorter ones are tied, so that the tensor without some
-    of them is still a tensor.
+    If the channels change along several axes, one is chosen and those along the others are tied, so that the tensor
+    without some of them is still a tensor. The chosen axis is the one that ties the least.
 
     Args:
         spread: int64 of the tensor's shape; :data:`ANY` fits every channel.
@@ -47,7 +47,11 @@ def condensed(spread: Tensor, ties: Ties) -> Marks:
     numbers, places = spread.unique(return_inverse=True)
     roots = torch.tensor([one if one == ANY else ties.find(one) for one in numbers.tolist()])[places]
     axes = [axis for axis in range(roots.dim()) if _changes(roots, axis)]
-    axis = max(axes, key=lambda a: roots.shape[a]) if axes else 1
+    axis = axes[0] if axes else 1
+    if len(axes) > 1:
+        # With more axes than an image has, the first one often counts groups, whose number is a constant.
+        order = reversed(axes) if roots.dim() > 4 else axes
+        axis = max(order, key=lambda a: _sets_along(roots, a))
     channels: list[int] = []
     for row in roots.movedim(axis, 0).flatten(1):
         found = [channel for channel in row.unique().tolist() if channel != ANY]
@@ -57,6 +61,17 @@ def condensed(spread: Tensor, ties: Ties) -> Marks:
     if not axes:
         ties.fix(channels, "it has one channel")  # without it, the tensor would be empty
     return Marks(axis, tuple(channels))
+
+
+def _sets_along(roots: Tensor, axis: int) -> int:
+    """Number of sets of channels if all those at one index along an axis are tied."""
+    local = Ties()
+    number = dict(zip(roots.unique().tolist(), local.new(roots.unique().numel()), strict=True))
+    for row in roots.movedim(axis, 0).flatten(1):
+        found = [number[channel] for channel in row.unique().tolist() if channel != ANY]
+        for other in found[1:]:
+            local.tie(found[0], other)
+    return len({local.find(one) for channel, one in number.items() if channel != ANY})
 
 
 def _changes(roots: Tensor, axis: int) -> bool:

@@ -42,10 +42,13 @@ def indexed(call: Call) -> Found:
 
 
 def padded(call: Call) -> Found:
-    """``F.pad`` with a constant, at positions or at channels."""
+    """``F.pad``: with a constant at positions or at channels, with other modes at positions."""
     width, mode = call.real(call.arg(1, "pad")), call.arg(2, "mode", "constant")
-    fits = mode == "constant" and all(isinstance(one, int) and one >= 0 for one in width)
     first = call.arg(0, "input")
+    marks = call.marks(first)
+    if marks is not None and len(width) <= 2 * (len(call.shape(first)) - 1 - marks.axis):
+        return marks
+    fits = mode == "constant" and all(isinstance(one, int) and one >= 0 for one in width)
     return (
         _moved(call, [first], lambda spread: F.pad(spread[0], tuple(width), value=ANY))
         if fits

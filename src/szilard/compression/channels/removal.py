@@ -64,7 +64,7 @@ class Plan:
         """The branches without channels."""
         return {units: branch for units, branch in self.branches.items() if units <= gone}
 
-    def smaller(self, network: nn.Module, cuts: Mapping[str, Cut], gone: set[int]) -> fx.GraphModule:
+    def smaller(self, network: nn.Module, cuts: Mapping[str, Cut], gone: set[int]) -> nn.Module:
         """A copy of the network without some units, in eval mode."""
         ended = self.ended(gone)
         empty = frozenset().union(*ended)
@@ -136,7 +136,12 @@ def without(
 
 def agree(network: nn.Module, other: nn.Module, inputs: Tensor) -> bool:
     """Whether two networks in eval mode have the same outputs up to rounding; False if they cannot be compared."""
-    probe = Probe(network, [inputs], lambda net, x: net(x.clone()))
+
+    def outputs(net: nn.Module, x: Tensor) -> Any:
+        # The call of a graph module prints errors to stderr.
+        return net.forward(x.clone()) if isinstance(net, fx.GraphModule) else net(x.clone())
+
+    probe = Probe(network, [inputs], outputs)
     return bool(probe.inputs) and probe.agrees(other)
 
 

@@ -14,7 +14,15 @@ from szilard.bayes.batch_innermost import (
 )
 from szilard.bayes.fuse import AppliedReLU
 from szilard.compression.channels.call import Call, Found
-from szilard.compression.channels.function_rules import alike, by_number, by_position, like, reduced, several
+from szilard.compression.channels.function_rules import (
+    alike,
+    by_number,
+    by_position,
+    extreme,
+    like,
+    reduced,
+    several,
+)
 from szilard.compression.channels.layer_rules import LAYERS, by_channel, layer, norm, padded_shortcut
 from szilard.compression.channels.movement_rules import cat, indexed, moved, padded, padded_by_module
 from szilard.networks import is_itself
@@ -79,6 +87,7 @@ FUNCTIONS: dict[str, Rule] = {
     **dict.fromkeys(_MOVES.split(), moved),
     **dict.fromkeys(("mean", "sum", "amax", "amin"), reduced),
     **dict.fromkeys(("cat", "concat", "concatenate"), cat),
+    **dict.fromkeys(("max", "min"), extreme),
     "type_as": like,
     "expand_as": alike,
     "getitem": indexed,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.compression.channels.branches import branches
-from szilard.compression.channels.layer_shapes import LayerShape, layer_shapes
+from szilard.compression.channels.layer_shapes import LayerShape, check_layers, layer_shapes
 from szilard.compression.channels.policy_match import kept_by
 from szilard.compression.channels.pools import NONE, Grouped, Pool
 from szilard.compression.channels.removal import Cut, Plan, Units, agree, without
@@ -171,16 +171,7 @@ class ChannelUnits:
 
     def _gone(self, network: nn.Module, kept: Mapping[str, Sequence[int]]) -> set[int]:
         """Units that are not kept."""
-        for name, shape in self.layers.items():
-            try:
-                weight = network.get_submodule(name).weight
-            except AttributeError:
-                weight = None
-            if not isinstance(weight, Tensor) or len(weight) != shape.outputs:
-                raise SzilardError(
-                    f"the network has no layer {printable(name)} with {shape.outputs} channels; give the network whose "
-                    "units these are"
-                )
+        check_layers(network, self.layers)
         gone: set[int] = set()
         for name, places in kept.items():
             units = self._pool(name).units

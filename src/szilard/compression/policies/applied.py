@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
+from szilard.compression.channels.branches import Shift
 from szilard.compression.channels.units import ChannelUnits
 from szilard.compression.policies import norm_statistics
+from szilard.compression.policies.compensation import Inputs, compensate, inputs_of
 from szilard.compression.policies.divergence import between, kl, likelihood_of, outputs_of
 from szilard.compression.policies.integers import measuring, with_integers
 from szilard.compression.policies.norm_statistics import Seen
@@ -69,6 +72,7 @@ class PolicyEffect:
             self.outputs = outputs_of(network, inputs)
         self.likelihood = likelihood or likelihood_of(self.outputs)
         self._seen: Seen | None = None
+        self._read: Mapping[str, Inputs] | None = None
 
     def apply(self, policy: Policy) -> nn.Module:
         """The network of a policy, as :func:`apply`."""
@@ -85,10 +89,9 @@ class PolicyEffect:
     def _applied(self, policy: Policy) -> tuple[nn.Module, Tensor | None]:
         """The network, and its outputs if they are known."""
         kept, bits = positions_kept(self.units, self.ranks, policy), bits_of(policy)
-        small = self.units.smaller(self.network, kept) if kept else copied(self.network)
-        small.eval()
-        there = dict(small.named_modules())  # without layers that have no channels
-        bits = {name: both for name, both in bits.items() if name in there}
+        small = self._smaller(kept) if kept else copied(self.network).eval()
+        there = dict(small.named_modules())  # a layer without channels is a shift, or not there
+        bits = {name: both for name, both in bits.items() if isinstance(there.get(name), nn.Linear | _ConvNd)}
         if bits:
             small = with_integers(small, bits, None).eval()
         stored = any(activations == FLOAT for _, activations in bits.values())
@@ -107,6 +110,16 @@ class PolicyEffect:
             self._seen = norm_statistics.seen(self.network, self.inputs)
         rows = norm_statistics.rows_of(self.units, kept)
         return norm_statistics.follow(small, self._seen, rows, self.inputs)
+
+    def _smaller(self, kept: Mapping[str, Sequence[int]]) -> nn.Module:
+        small = self.units.smaller(self.network, kept).eval()
+        for module in small.modules():  # a branch without channels adds what it added in the mean
+            if isinstance(module, Shift) and module.mean is not None:
+                module.bias.copy_(module.mean)
+        if self._read is None:
+            self._read = inputs_of(self.network, self.units, self.inputs)
+        compensate(small, self.network, self.units, kept, self._read)
+        return small
 
 
 def positions_kept(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from szilard import deploy
+from szilard import atomic, deploy
 from szilard.compression.policies.policy import FLOAT, Policy
 from szilard.deploy import Compiled
-from szilard.errors import SzilardError, printable
+from szilard.deploy.int8_nodes import products_by_layer
+from szilard.errors import SzilardError, SzilardWarning, printable
 from szilard.likelihood import Likelihood
 from szilard.likelihood.targets import TaskName
 
@@ -87,6 +89,24 @@ def with_integers(
     path: Path | str | None = None,
     joined: bool = True,
 ) -> Compiled:
-    """A compiled network in which some layers compute with integers; see :func:`compile_policy`."""
-    found, _ = deploy.quantise(compiled, inputs, path=path, layers=layers, joined=joined)
-    return found
+    """A compiled network in which some layers compute with integers; see :func:`compile_policy`.
+
+    A layer whose product has no name in the file, such as a linear one of several positions without a bias, stays in
+    float32, with a warning.
+    """
+    import onnx
+
+    known = products_by_layer(onnx.load_model_from_string(compiled.run.content))  # type: ignore[attr-defined]
+    for name in layers:
+        if name not in known:
+            warnings.warn(
+                f"{printable(name)} stays in float32: its product has no name in the ONNX file",
+                SzilardWarning,
+                stacklevel=2,
+            )
+    found = [name for name in layers if name in known]
+    if not found:
+        if path is not None:
+            atomic.write(Path(path), compiled.run.content, follow=True)  # type: ignore[attr-defined]
+        return compiled
+    return deploy.quantise(compiled, inputs, path=path, layers=found, joined=joined)[0]

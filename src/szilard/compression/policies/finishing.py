@@ -7,7 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
+from szilard.compression.channels.branches import Branch, Shift
 from szilard.compression.channels.cutting import cut
 from szilard.compression.channels.removal import agree
 from szilard.compression.channels.units import ChannelUnits
@@ -36,8 +39,8 @@ def finish(
     """The network for a runtime: plain layers with float weights, which the runtime's quantiser rounds.
 
     BatchNorms get statistics from all calibration inputs, relative to the original's
-    (:mod:`szilard.compression.policies.norm_statistics`), if that lowers KL(original ‖ network) on them: those of a long
-    training can be better.
+    (:mod:`szilard.compression.policies.norm_statistics`), if that lowers KL(original ‖ network) on them: those of a
+    long training can be better.
 
     Args:
         small: of :func:`szilard.compression.policies.applied.apply`, trained or not; it is not changed.
@@ -73,27 +76,27 @@ def put_back(small: nn.Module, original: nn.Module, units: ChannelUnits, kept: K
     """
     plain = without_integers(small).eval()
     made = units.masked(original, kept)
-    gone = {
-        unit
-        for name, places in kept.items()
-        for place, unit in enumerate(units.pools[name].units)
-        if place not in set(places)
-    }
+    gone = norm_statistics.gone_of(units, kept)
     theirs = dict(plain.named_modules())
     for name, module in made.named_modules():
+        if isinstance(theirs.get(name), Shift):
+            continue
         own, trained = _tensors(module), _tensors(theirs[name]) if name in theirs else {}
         where = _places(module, units, name, gone) if name in units.cuts else {}
         for leaf, tensor in trained.items():
             places, target = where.get(leaf), own[leaf]
             if tensor.shape != (target if places is None else places).shape:
                 raise SzilardError(
-                    f"{printable(name)}.{leaf} has shape {list(tensor.shape)} in the small network, which is not what these "
-                    "units keep; give the units and positions that it was made with"
+                    f"{printable(name)}.{leaf} has shape {list(tensor.shape)} in the small network, which is not what "
+                    "these units keep; give the units and positions that it was made with"
                 )
             if places is None:
                 target.copy_(tensor)
             else:
                 target.view(-1)[places.flatten()] = tensor.flatten()
+    for name, shift in theirs.items():
+        if isinstance(shift, Shift):
+            _put_constant(made, units, kept, name, shift.bias)
     if not agree(plain, made, units._inputs):
         raise SzilardError(
             "the small network in the shapes of the original has other outputs; give the network that the units are of"
@@ -106,10 +109,10 @@ def to_file(
 ) -> Compressed:
     """The small network as a ``.szd`` file that opens into the original's class.
 
-    Channels that are gone are zeros, which cost nearly nothing, and :func:`szilard.compression.shrink` removes them from
-    the opened network. The integers are those of :func:`szilard.compression.compress`: they minimise F = loss + λ · bits
-    for the curvature of the weights, which takes fewer bytes at the same KL than one number of bits for each layer (see
-    docs/galen.md). The bits of a policy are therefore a guide for the search, and not what the file has.
+    Channels that are gone are zeros, which cost nearly nothing, and :func:`szilard.compression.shrink` removes them
+    from the opened network. The integers are those of :func:`szilard.compression.compress`: they minimise F = loss +
+    λ · bits for the curvature of the weights. At equal KL that takes about 0.7 of the bytes of one number of bits for
+    each layer (digits, KL of 0.001 nats), so the bits of a policy guide the search, and the file has its own.
 
     Args:
         small, original, units, kept: as of :func:`finish`, after it.
@@ -117,6 +120,43 @@ def to_file(
         options: of :func:`szilard.compression.compress`: ``max_bytes``, or ``lam``, ``max_drop``.
     """
     return compress(put_back(small, original, units, kept), calibration, **options)
+
+
+def _ended(units: ChannelUnits, kept: Kept) -> list[Branch]:
+    """The branches without channels."""
+    plan = units._plan
+    return [] if plan is None else list(plan.ended(norm_statistics.gone_of(units, kept)).values())
+
+
+def _put_constant(made: nn.Module, units: ChannelUnits, kept: Kept, name: str, constant: Tensor) -> None:
+    """Let a branch whose weights are zero add what the shift in its place adds."""
+    branch = next(one for one in _ended(units, kept) if name in (one.reader, one.norm))
+    reader = made.get_submodule(branch.reader)
+    assert isinstance(reader, nn.Linear | _ConvNd)
+    whole = torch.zeros(len(reader.weight)).to(reader.weight)
+    outputs = units.cuts[branch.reader].outputs
+    gone = norm_statistics.gone_of(units, kept)
+    rows = [
+        place
+        for place, unit in enumerate(outputs or range(len(whole)))
+        if outputs is None or unit not in gone
+    ]
+    whole[rows] = constant.to(whole)
+    if not branch.norm:
+        if reader.bias is not None:
+            reader.bias.copy_(whole)
+        return
+    norm = made.get_submodule(branch.norm)
+    assert isinstance(norm, _BatchNorm)
+    assert norm.running_mean is not None
+    if reader.bias is not None:
+        reader.bias.zero_()
+    if norm.bias is not None:
+        norm.running_mean.zero_()
+        norm.bias.copy_(whole)
+    else:
+        assert norm.running_var is not None
+        norm.running_mean.copy_(-whole * (norm.running_var + norm.eps).sqrt())
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -9,8 +9,7 @@ from szilard.report.figure_names import nats, percent, si
 from szilard.report.galen_page import GalenView, LayerBar
 from szilard.report.galen_plots import Points
 
-#: What a cost is, by its unit.
-COSTS = {"seconds": "latency", "joules": "energy", "bytes": "size of the file", "": "cost"}
+_COSTS = {"seconds": "latency", "joules": "energy", "bytes": "size of the file"}
 _MARKS = {"seconds": "s", "joules": "J"}
 _DIGITS = {"accuracy": lambda value: percent(value, 2)}
 
@@ -28,7 +27,7 @@ def html(found: Found, name: str) -> str:
 def view(found: Found, name: str) -> GalenView:
     """What the page shows of a result."""
     measured = found.sensitivity
-    what = COSTS[found.unit]
+    what = cost_name(found.unit)
     share = found.target / found.reference
     return GalenView(
         title="Channels and bits of every layer",
@@ -59,11 +58,16 @@ def view(found: Found, name: str) -> GalenView:
     )  # fmt: skip
 
 
+def cost_name(unit: str) -> str:
+    """What a cost is, by its unit."""
+    return _COSTS.get(unit, "cost")
+
+
 def amount(value: float, unit: str) -> str:
     """A cost with its unit: "1.23 ms", "45,123 bytes"."""
     if unit == "bytes":
         return f"{value:,.0f} bytes"
-    return si(value, _MARKS.get(unit, ""))
+    return si(value, _MARKS[unit]) if unit in _MARKS else f"{value:.4g}"
 
 
 def _summary(found: Found, what: str) -> str:

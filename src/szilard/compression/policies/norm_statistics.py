@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from szilard.compression.channels.branches import Shift
 from szilard.compression.channels.units import ChannelUnits
 from szilard.compression.outputs import call
 from szilard.networks.evaluating import evaluating
@@ -90,9 +89,6 @@ def follow(small: nn.Module, before: Seen, rows: Mapping[str, Tensor], inputs: T
         outputs ``[N, ...]``; those of the network afterwards, if the inputs are one batch.
     """
     norms = {name: norm for name, norm in _norms(small).items() if name in before.mean}
-    for module in small.modules():  # a branch without channels adds what it added in the mean
-        if isinstance(module, Shift) and module.mean is not None:
-            module.bias.copy_(module.mean)
     parts, outputs = batches_of(inputs), []
     found: list[dict[str, tuple[Tensor, Tensor]]] = []
 
@@ -105,7 +101,7 @@ def follow(small: nn.Module, before: Seen, rows: Mapping[str, Tensor], inputs: T
         usual = before.variance[name][kept]
         ratio = (variance / variance0.clamp_min(1e-30)).clamp(1 / MOST, MOST)
         ratio = torch.where(variance0 > _FLOOR * usual, ratio, torch.ones_like(ratio))
-        found[-1][name] = before.mean[name][kept] + mean - mean0, usual * ratio
+        found[-1][name] = before.mean[name][kept] + (mean - mean0), usual * ratio
         _set(norms[name], *found[-1][name])
 
     with _Watching(norms, change):
@@ -127,6 +123,15 @@ def _set(norm: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
     norm.running_var.copy_(variance)
 
 
+def gone_of(units: ChannelUnits, kept: Mapping[str, Sequence[int]]) -> set[int]:
+    """Units that leave if these positions of some pools stay."""
+    return {
+        unit
+        for name, places in kept.items()
+        for unit in set(units.pools[name].units) - {units.pools[name].units[place] for place in places}
+    }
+
+
 def rows_of(units: ChannelUnits, kept: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
     """Channels that modules keep, by name, int64; modules that keep all are not in it.
 
@@ -134,12 +139,7 @@ def rows_of(units: ChannelUnits, kept: Mapping[str, Sequence[int]]) -> dict[str,
         units: of the original network.
         kept: positions of the units that stay, by pool.
     """
-    gone = {
-        unit
-        for name, places in kept.items()
-        for place, unit in enumerate(units.pools[name].units)
-        if place not in set(places)
-    }
+    gone = gone_of(units, kept)
     found = {}
     for name, one in units.cuts.items():
         stay = [place for place, unit in enumerate(one.outputs or ()) if unit not in gone]

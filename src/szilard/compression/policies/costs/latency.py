@@ -15,10 +15,12 @@ from szilard.compression.policies.costs.latency_fit import LatencyFit, Parts
 from szilard.compression.policies.costs.latency_table import LatencyTable
 from szilard.compression.policies.costs.meter import Measure, Meter
 from szilard.compression.policies.costs.policy_rows import first_layer, policy_rows, space_rows
+from szilard.compression.policies.costs.rounded_values import RoundedValues
 from szilard.compression.policies.costs.rows import Row
-from szilard.compression.policies.policy import LayerPolicy, Policy
+from szilard.compression.policies.policy import FLOAT, LayerPolicy, Policy
 from szilard.compression.policies.space import Space
 from szilard.deploy import Compiled, backends
+from szilard.errors import SzilardError
 from szilard.likelihood import Likelihood
 from szilard.likelihood.targets import TaskName
 
@@ -84,6 +86,7 @@ class LatencyCost:
         self.fit = LatencyFit()
         self._original: Compiled | None = None
         self._reference: float | None = None
+        self._graph: RoundedValues | None = None
         self._parts: dict[Policy, Parts] = {}
 
     @property
@@ -113,6 +116,7 @@ class LatencyCost:
         seconds = self._measure({name: self._run(one) for name, (_, one) in made.items()})
         self.table.prepare(row for policy, _ in made.values() for row in self._rows(policy).values())
         self._original, self._reference = made[_ORIGINAL][1], seconds[_ORIGINAL]
+        self._graph = RoundedValues(self._original.run.content)  # type: ignore[attr-defined]
         for name, (policy, _) in made.items():
             self.fit.calibrate(self._parts_of(policy), seconds[name])
 
@@ -163,14 +167,23 @@ class LatencyCost:
     def _parts_of(self, policy: Policy) -> Parts:
         found = self._parts.get(policy)
         if found is None:
-            integer_layers(policy)  # refuses bits that the runtime does not have
+            integer_layers(policy)  # refuses bits that the runtime does not have, before anything is measured
             rows = list(self._rows(policy).values())
             self.table.prepare(rows)
-            bits = itertools.pairwise([32, *(row.bits for row in rows)])
-            rounded = sum(row.values for row, (before, now) in zip(rows, bits, strict=True) if before != now)
-            found = Parts(sum(self.table.seconds(row) for row in rows), float(rounded))
+            bits = itertools.pairwise([FLOAT, *(row.bits for row in rows)])
+            switched = sum(row.values for row, (before, now) in zip(rows, bits, strict=True) if before != now)
+            found = Parts(
+                sum(self.table.seconds(row) for row in rows), self._rounded(policy), float(switched)
+            )
             self._parts[policy] = found
         return found
+
+    def _rounded(self, policy: Policy) -> float:
+        """Values between floats and integers."""
+        assert self._graph is not None
+        shapes = self._units.layers
+        shares = {layer.name: layer.channels / shapes[layer.name].outputs for layer in policy.layers}
+        return self._graph.count(frozenset(integer_layers(policy)), shares)
 
     def _run(self, compiled: Compiled) -> Callable[[], object]:
         x = self._example.detach().contiguous()
@@ -186,7 +199,10 @@ class LatencyCost:
             small = self._network
             if width < 1:
                 places = {name: range(count) for name, count in kept.items()}
-                small = self._units.smaller(self._network, places).eval()
+                try:
+                    small = self._units.smaller(self._network, places)
+                except SzilardError:  # this width does not work for all pools at once; the others fit, too
+                    continue
             plain = Policy(tuple(LayerPolicy(name, outputs) for name, (_, outputs) in sizes.items()))
             compiled = self.compiled(small, plain)
             found[_ORIGINAL if width == 1 else f"width {width}"] = plain, compiled

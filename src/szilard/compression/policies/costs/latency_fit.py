@@ -18,15 +18,18 @@ class Parts:
 
     Attributes:
         layers: sum of the table's rows, seconds.
-        rounded: values that are brought from float32 to integers or back between layers, in number.
+        rounded: number of values that are brought from float32 to integers or back between operations.
+        switched: number of values that layers read whose bits are not those of the layer called before: the runtime
+            keeps floats and integers in different layouts, too.
     """
 
     layers: float
     rounded: float
+    switched: float = 0.0
 
 
 class LatencyFit:
-    """T = a + b · (seconds of the layers) + c · (values between floats and integers), with a, b, c ≥ 0.
+    """T = a + b · (seconds of the layers) + c · rounded + d · switched values, with a, b, c, d ≥ 0; see :class:`Parts`.
 
     What the rows leave out: the call of the runtime, operations without weights, and changes of the layout between
     layers of different types. Least squares of relative errors, with a weak prior b = 1. A search asks for networks of
@@ -68,10 +71,10 @@ class LatencyFit:
         return max(float(_row(parts) @ self._coefficients), 1e-9)
 
     @property
-    def coefficients(self) -> tuple[float, float, float]:
-        """a in seconds, b, and c in seconds per value."""
-        a, b, c = (float(one) for one in _fitted(self._points))
-        return a, b, c
+    def coefficients(self) -> tuple[float, float, float, float]:
+        """a in seconds, b, and c and d in seconds per value."""
+        a, b, c, d = (float(one) for one in _fitted(self._points))
+        return a, b, c, d
 
     @property
     def error_percent(self) -> float | None:
@@ -81,7 +84,7 @@ class LatencyFit:
         """
         errors = list(self._errors)
         fitted = [point for point in self._points if point[2] == 1.0]
-        if len(fitted) > 3:
+        if len(fitted) > 4:
             for number, (parts, seconds, _) in enumerate(fitted):
                 others = fitted[:number] + fitted[number + 1 :]
                 errors.append(float(_row(parts) @ _fitted(others)) / seconds - 1)
@@ -89,19 +92,20 @@ class LatencyFit:
 
 
 def _row(parts: Parts) -> np.ndarray:
-    return np.array([1.0, parts.layers, parts.rounded])
+    return np.array([1.0, parts.layers, parts.rounded, parts.switched])
 
 
 def _fitted(points: Sequence[tuple[Parts, float, float]]) -> np.ndarray:
     from scipy.optimize import nnls
 
     if not points:
-        return np.array([0.0, 1.0, 0.0])
+        return np.array([0.0, 1.0, 0.0, 0.0])
     rows = np.array([_row(parts) for parts, _, _ in points])
     seconds, weights = (np.array([point[i] for point in points]) for i in (1, 2))
     scale = weights**0.5 / seconds
-    units = np.array([seconds.mean(), 1.0, seconds.mean() / max(rows[:, 2].max(), 1.0)])  # alike in size
-    prior = _PRIOR * np.array([0.0, 1.0, 0.0])
+    per_value = seconds.mean() / np.maximum(rows[:, 2:].max(0), 1.0)
+    units = np.array([seconds.mean(), 1.0, *per_value])  # coefficients of about the same size
+    prior = _PRIOR * np.array([0.0, 1.0, 0.0, 0.0])
     matrix = np.vstack([rows * scale[:, None] * units, prior])
     found, _ = nnls(matrix, np.append(weights**0.5, _PRIOR))
     return np.asarray(found * units)

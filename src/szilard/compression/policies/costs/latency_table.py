@@ -79,13 +79,15 @@ class LatencyTable:
         Raises:
             SzilardError: the machine is too noisy to measure.
         """
+        if row.empty:
+            return 0.0
         if row.key not in self._rows:
             self.prepare([row])
         return self._rows[row.key]
 
     def missing(self, rows: Iterable[Row]) -> list[Row]:
         """Those that are not measured yet, each once."""
-        return list({row.key: row for row in rows if row.key not in self._rows}.values())
+        return list({row.key: row for row in rows if not row.empty and row.key not in self._rows}.values())
 
     def prepare(self, rows: Iterable[Row], progress: Callable[[int, int], None] | None = None) -> None:
         """Measure all rows that are missing, beside each other.

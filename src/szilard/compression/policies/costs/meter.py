@@ -20,8 +20,8 @@ class Meter:
 
     Args:
         threads: of the functions.
-        noisy: on a noisy machine go on at once with the tenth percentile, which other programs hardly change, and a note;
-            else it is refused after three attempts.
+        noisy: on a noisy machine go on at once with the tenth percentile, which other programs hardly change, and a
+            note; else it is refused after three attempts.
         brief: less than a tenth of a second for each function, for many short ones; else about two seconds for all.
         clock: read instead of the machine's.
         reference: called instead of the meter's loop of fixed work.

@@ -55,7 +55,7 @@ class Row:
             return cls("linear", inputs, outputs, positions=positions, bits=bits, first=first)
         kernel, stride, dilation = (tuple(one) for one in (shape.kernel, shape.stride, shape.dilation))
         depthwise = shape.groups > 1 and shape.groups == shape.inputs
-        groups = inputs if depthwise else gcd(shape.groups, inputs, outputs)
+        groups = max(inputs, 1) if depthwise else gcd(shape.groups, inputs, outputs) or 1
         before = tuple(shape.padding)
         row = cls(
             "conv", inputs, outputs, kernel, stride, dilation, before + before, groups, tuple(shape.positions_in),
@@ -82,6 +82,11 @@ class Row:
                 f"g{self.groups}",
             ]  # fmt: skip
         return " ".join([*parts, f"{self.bits} bits", *(["first"] if self.first else [])])
+
+    @property
+    def empty(self) -> bool:
+        """Whether a policy has left nothing of the layer, which then is not in the network."""
+        return not (self.inputs and self.outputs)
 
     @property
     def macs(self) -> int:
