@@ -59,6 +59,14 @@ class Given:
     noisy: bool
     seed: int
 
+    @property
+    def labelled(self) -> tuple[Tensor, Tensor] | None:
+        """Some inputs with labels, from which the meaning of the outputs can be seen, or None."""
+        if self.evaluation is not None:
+            return self.evaluation.x[:EXAMPLES], self.evaluation.y[:EXAMPLES]
+        x, y = self.training
+        return None if y is None else (x[:EXAMPLES], y[:EXAMPLES])
+
     @classmethod
     def checked(
         cls,

@@ -34,7 +34,7 @@ from szilard.compression.policies.szd_file import SzdFile, coded, szd_file
 from szilard.compression.policies.target import Target
 from szilard.compression.policies.training import train
 from szilard.cost.processor_name import processor
-from szilard.likelihood import Likelihood
+from szilard.likelihood import Likelihood, choose
 
 TOLERANCE = 1.02  # of the target, for the finished network: two measurements of one network differ by as much
 HISTORY = "history.jsonl"
@@ -110,8 +110,12 @@ class Job:
 
     @cached_property
     def likelihood(self) -> Likelihood:
-        """What the outputs mean."""
-        return divergence.likelihood_of(self.outputs, self.given.task)
+        """What the outputs mean: as the task says, or seen from labels or, without them, from outputs."""
+        given, some = self.given, self.given.labelled
+        if some is None:
+            return divergence.likelihood_of(self.outputs, given.task)
+        outputs = divergence.outputs_of(given.network, some[0])
+        return choose(outputs, some[1], task=given.task).likelihood
 
     def kl(self, network: nn.Module) -> float:
         """KL(original ‖ network), nats per example."""
