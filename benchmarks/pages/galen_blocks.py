@@ -38,6 +38,7 @@ def measured_on() -> str:
         f"- {'`--quick`' if found['quick'] else 'full'}: {len(how['seeds'])} seeds, {how['evaluations']} policies for "
         f"each search, {how['calibration']} calibration images; short fine-tuning {how['short']:,} images once, long "
         f"{how['long']:,} images {how['epochs']} times, unlabelled the calibration images {how['unlabelled']} times; "
+        f"uniform policies in steps of 1/{how['shares']}; "
         f"{how['judged']:,} test images."
     ]
     for part, run in found["runs"].items():

@@ -42,7 +42,7 @@ class Settings:
     seeds: tuple[int, ...] = (0, 1, 2)
     evaluations: int = 120
     calibration: int = 512
-    short: int = 38_400
+    short: int = 25_600
     long: int = 50_000
     epochs: int = 3
     unlabelled: int = 60

@@ -21,9 +21,13 @@ from szilard.compression.policies import policy_file
 from szilard.compression.policies.found import Found
 from szilard.compression.policies.galen_search import galen
 from szilard.compression.policies.policy import Policy
+from szilard.errors import SzilardError
 
 Search = Callable[..., Found]
-EVERY = 20  # trials between two lines of progress
+SMALLER = (
+    0.97,
+    0.95,
+)  # of the target, where no policy met it as measured: few are tried, or the machine is noisy
 
 
 def found(
@@ -75,12 +79,21 @@ def _searched(
     kept: Kept,
     search: Search,
 ) -> tuple[dict[str, Any], Policy]:
-    folder, shared = kept.path(cell.name, ".search"), kept.path(f"sensitivity_seed{cell.seed}", ".folder")
-    _copy(shared, folder)
-    made = search(
-        material.network, inputs, target=target, search=cell.searcher, evaluations=settings.evaluations,
-        folder=folder, table=table_path(kept), noisy=True, seed=cell.seed, progress=_Told(cell.name),
-    )  # fmt: skip
+    shared = kept.path(f"sensitivity_seed{cell.seed}", ".folder")
+    for attempt in range(1 + len(SMALLER)):
+        folder = kept.path(cell.name, ".search" if attempt == 0 else f".search{attempt + 1}")
+        _copy(shared, folder)
+        try:
+            made = search(
+                material.network, inputs, target=target, search=cell.searcher, evaluations=settings.evaluations,
+                folder=folder, table=table_path(kept), noisy=True, seed=cell.seed, progress=_Told(cell.name),
+            )  # fmt: skip
+            break
+        except SzilardError as error:
+            if attempt == len(SMALLER) or "no policy that was measured" not in str(error):
+                raise
+            target *= SMALLER[attempt]
+            progress(f"{cell.name} again with target {target:.3f}: {error}")
     _copy(folder, shared)
     row = {
         "share": target,

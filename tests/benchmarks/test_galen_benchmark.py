@@ -172,6 +172,26 @@ def test_the_matched_search_has_the_latency_of_uniform_int8_as_target(material, 
     assert row["policy"] == [["0", 8, 32, 32], ["2", 4, 32, 32], ["5", 10, 32, 32]]
 
 
+def test_a_search_that_misses_its_target_as_measured_is_made_with_a_smaller_one(material, kept):
+    works = Search()
+    targets = []
+
+    def search(*given, target, **others):
+        targets.append(target)
+        if len(targets) == 1:
+            raise SzilardError("no policy that was measured meets the target 0.4; the cheapest took 0.41")
+        if others["seed"] == 1:
+            raise SzilardError("another reason")
+        return works(*given, target=target, **others)
+
+    row = searching.found(Cell(DEFAULT, "0.4", 0), material, SMALL, kept, BOUNDS, search)
+    assert targets == [0.4, pytest.approx(0.388)]
+    assert row["share"] == pytest.approx(0.388)
+    with pytest.raises(SzilardError, match="another reason"):
+        searching.found(Cell(DEFAULT, "0.4", 1), material, SMALL, kept, BOUNDS, search)
+    assert len(targets) == 3
+
+
 def test_uniform_policies_are_the_largest_that_meet_the_target(material, kept):
     row = searching.found(Cell(PRUNED, "0.4", 0), material, SMALL, kept, BOUNDS)
     assert (row["share"], row["policy"]) == (0.25, [["0", 2, 32, 32], ["2", 1, 32, 32], ["5", 10, 32, 32]])
