@@ -167,7 +167,7 @@ def helpers(part: str, options: argparse.Namespace, run: Run) -> list[subprocess
 
 def make(part: str, options: argparse.Namespace, run: Run) -> None:
     """Make a part, with its duration and the machine."""
-    started = time.time()
+    started, where = time.time(), machine.describe()
     if part == "search":
         run.bounds()  # not by several processes at once: it is measured
     others = helpers(part, options, run)
@@ -177,7 +177,7 @@ def make(part: str, options: argparse.Namespace, run: Run) -> None:
         for other in others:
             other.wait()
     seconds = time.time() - started
-    collected.note_run(run.kept, part, seconds, options.workers if others else 1)
+    collected.note_run(run.kept, part, seconds, options.workers if others else 1, where)
     progress(f"{part}: {seconds / 60:.1f} minutes")
 
 

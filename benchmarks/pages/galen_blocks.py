@@ -35,8 +35,8 @@ def measured_on() -> str:
     found = section()
     how = found["settings"]
     texts = [
-        f"- {'`--quick`' if found['quick'] else 'full'}: {len(how['seeds'])} seeds, {how['evaluations']} policies for "
-        f"each search, {how['calibration']} calibration images; short fine-tuning {how['short']:,} images once, long "
+        f"- {'`--quick`' if found['quick'] else 'full'}: seeds {', '.join(map(str, how['seeds']))}; "
+        f"{how['evaluations']} policies for each search, {how['calibration']} calibration images; short fine-tuning {how['short']:,} images once, long "
         f"{how['long']:,} images {how['epochs']} times, unlabelled the calibration images {how['unlabelled']} times; "
         f"uniform policies in steps of 1/{how['shares']}; "
         f"{how['judged']:,} test images."

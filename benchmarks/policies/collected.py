@@ -6,7 +6,6 @@ import json
 import time
 from typing import Any
 
-from common import machine
 from policies.kept import Kept
 from policies.plan import SEARCHERS, Finish, Settings, cells, finishes
 from policies.timing import ORIGINAL
@@ -22,7 +21,7 @@ def judged_name(finish: Finish) -> str:
     return f"{finish.name}_judged"
 
 
-def note_run(kept: Kept, part: str, seconds: float, workers: int) -> None:
+def note_run(kept: Kept, part: str, seconds: float, workers: int, where: dict[str, str]) -> None:
     """Keep the duration, date, machine and versions of a part; seconds of several runs of it are added."""
     import onnxruntime
 
@@ -33,7 +32,7 @@ def note_run(kept: Kept, part: str, seconds: float, workers: int) -> None:
         "workers": workers,
         "date": time.strftime("%Y-%m-%d"),
         "onnxruntime": str(onnxruntime.__version__),
-        "machine": machine.describe(),
+        "machine": where,
     }
     atomic.write(kept.path(_RUNS), json.dumps(runs).encode())
 

@@ -90,7 +90,10 @@ def _tried(found: Found, panel: Axes) -> None:
             panel.plot(
                 x, y, marker, color=colour, markersize=3, alpha=0.4, markeredgewidth=0, label=LABELS[searcher]
             )
-    panel.set(yscale="log", xlabel="latency, of the original", ylabel="KL before fine-tuning, nats")
+    panel.set(xlabel="latency, of the original", ylabel="KL before fine-tuning, nats")
+    panel.set_yscale("log", subs=[2, 5])
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_formatter("{x:g}")
 
 
 def _finished(found: Found, panel: Axes) -> None:

@@ -269,8 +269,8 @@ def test_collected_results_join_what_is_known_of_a_network(material, kept):
     kept.make(finish.name, lambda: finished_networks.trained(finish, material, SMALL, kept, search))
     kept.make(collected.judged_name(finish), lambda: {"accuracy": 0.9, "images": 20})
     kept.make(collected.LATENCIES, lambda: {finish.name: {"ratio": 0.4}, "original": {"ms": 2.0}})
-    collected.note_run(kept, "search", 5.0, 2)
-    collected.note_run(kept, "search", 6.0, 2)
+    collected.note_run(kept, "search", 5.0, 2, {"load": "0.1"})
+    collected.note_run(kept, "search", 6.0, 2, {"load": "0.1"})
     found = collected.found(kept, SMALL, True)
     assert [(row["accuracy"], row["ratio"], row["kl"]) for row in found["networks"]] == [(0.9, 0.4, 0.2)]
     assert ["sensitivity" in row for row in found["searches"]] == [True, False]
