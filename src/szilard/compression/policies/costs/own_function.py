@@ -26,9 +26,9 @@ _LEAST = 1e-3  # of the original's cost; smaller ones weigh no more in the fit
 class OwnCost:
     """A number of the small network from a function of the user.
 
-    Between measurements a policy is predicted as a + b · multiply-adds + c · weights + d · activations with coefficients
-    of at least 0, fitted on what was measured: a few networks of random sizes before the search, and candidates. That is
-    only an order: what counts is measured.
+    Between measurements a policy is predicted as a + b · multiply-adds + c · weights + d · activations, no coefficient
+    negative, fitted on what was measured: a few networks of random sizes before the search, and candidates. That is an
+    order only: what counts is measured.
 
     Args:
         function: of a network in eval mode; returns a finite number that is not negative, in any unit.
