@@ -14,6 +14,7 @@ from szilard.compression.policies.compiled_policy import compile_policy, integer
 from szilard.compression.policies.costs.energy import EnergyCost
 from szilard.compression.policies.costs.file_bytes import BytesCost
 from szilard.compression.policies.costs.own_function import OwnCost
+from szilard.compression.policies.options import space_of
 from szilard.compression.policies.policy import LayerPolicy, Policy
 from szilard.compression.policies.space import Decision, Space
 from szilard.cost.energy import joules_of_products
@@ -143,7 +144,16 @@ def test_the_users_function_is_measured_and_followed():
     assert found.predicted(half) == pytest.approx(value)  # two measurements, two coefficients
     assert found.predicted(policy()) == pytest.approx(found.reference)
     assert found.error_percent == pytest.approx(100 * abs(before / value - 1))
-    assert found.predicted(policy(bits=(8, 8))) < found.predicted(policy())
+    assert found.predicted(policy(bits=(8, 8))) == found.predicted(policy())  # the function sees floats
+
+
+def test_a_function_that_counts_weights_is_predicted_before_the_search():
+    found = OwnCost(lambda network: float(sum(p.numel() for p in network.parameters())), NETWORK, UNITS)
+    space = space_of(UNITS)
+    found.prepare(space)
+    for choice in ((1, 0), (0, 1), (2, 3)):
+        chosen = space.policy(choice)
+        assert found.predicted(chosen) == pytest.approx(found.measured(made(chosen), chosen), rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,10 @@ class Job:
     @cached_property
     def cost(self) -> Cost:
         """What the target is about."""
-        return cost_of(self.given, self.units, self.likelihood, coded)
+        meta = self.given.meta
+        return cost_of(
+            self.given, self.units, self.likelihood, lambda network, policy: coded(network, policy, meta)
+        )
 
     @cached_property
     def outputs(self) -> Tensor:

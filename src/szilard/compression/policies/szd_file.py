@@ -39,7 +39,7 @@ class SzdFile:
     notes: list[str] = field(default_factory=list)
 
 
-def coded(network: nn.Module, policy: Policy) -> bytes:
+def coded(network: nn.Module, policy: Policy, meta: Mapping[str, Any]) -> bytes:
     """A small network with each row of a layer's weight rounded to the policy's bits, coded.
 
     It takes a fraction of a second, and is what the search compares policies by.
@@ -47,13 +47,14 @@ def coded(network: nn.Module, policy: Policy) -> bytes:
     Args:
         network: of the policy, with plain layers; it is not changed.
         policy: whose ``weight_bits`` are used.
+        meta: of the file.
     """
     draft = Draft(copied(network))
     bits = {f"{layer.name}.weight": layer.weight_bits for layer in policy.layers}
     for name, _, weight in tensors(draft):
         if weight.dim() > 1 and bits.get(name, FLOAT) < FLOAT:
             draft.set(name, by_row(weight.cpu().reshape(len(weight), -1), bits[name]))
-    return file.encode(to_document(draft, {}))[0]
+    return file.encode(to_document(draft, meta))[0]
 
 
 def szd_file(
