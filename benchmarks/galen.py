@@ -61,6 +61,7 @@ from szilard import atomic, deploy
 PARTS = ("toy", "bounds", "search", "train", "judge", "measure")
 SHARED = ("search", "train", "judge")  # parts whose cells several processes can make
 ROOT = Path(__file__).parents[1]
+NOTHING = 0.5  # seconds of a part whose cells were there already
 
 
 class Run:
@@ -161,7 +162,13 @@ def helpers(part: str, options: argparse.Namespace, run: Run) -> list[subprocess
         return []
     command = [sys.executable, __file__, "--data-root", str(options.data_root), "--part", part]
     command += ["--scratch", str(run.scratch), *(["--quick"] if run.quick else [])]
-    command += ["--epochs", str(run.settings.epochs), "--evaluations", str(run.settings.evaluations)]
+    command += [
+        "--helper",
+        "--epochs",
+        str(run.settings.epochs),
+        "--evaluations",
+        str(run.settings.evaluations),
+    ]
     return [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(options.workers - 1)]
 
 
@@ -177,6 +184,8 @@ def make(part: str, options: argparse.Namespace, run: Run) -> None:
         for other in others:
             other.wait()
     seconds = time.time() - started
+    if seconds < NOTHING or options.helper:
+        return
     collected.note_run(run.kept, part, seconds, options.workers if others else 1, where)
     progress(f"{part}: {seconds / 60:.1f} minutes")
 
@@ -206,6 +215,9 @@ def main() -> None:
         "--scratch", type=Path, help="folder of cells, by default runs/galen or runs/galen-quick"
     )
     parser.add_argument("--results", type=Path, help="file for everything that was measured")
+    parser.add_argument(
+        "--helper", action="store_true", help=argparse.SUPPRESS
+    )  # shares a part with its parent
     options = parser.parse_args()
     torch.set_num_threads(1)
     threadpoolctl.threadpool_limits(1)  # numpy's BLAS
@@ -213,6 +225,8 @@ def main() -> None:
     run = Run(options)
     for part in [part for part in PARTS if part in (options.part or PARTS)]:
         make(part, options, run)
+    if options.helper:
+        return
     found = collected.found(run.kept, run.settings, run.quick)
     if options.results:
         atomic.write(options.results, (json.dumps(found) + "\n").encode())

@@ -36,9 +36,9 @@ def measured_on() -> str:
     how = found["settings"]
     texts = [
         f"- {'`--quick`' if found['quick'] else 'full'}: seeds {', '.join(map(str, how['seeds']))}; "
-        f"{how['evaluations']} policies for each search, {how['calibration']} calibration images; short fine-tuning {how['short']:,} images once, long "
-        f"{how['long']:,} images {how['epochs']} times, unlabelled the calibration images {how['unlabelled']} times; "
-        f"uniform policies in steps of 1/{how['shares']}; "
+        f"{how['evaluations']} policies for each search, {how['calibration']} calibration images; short fine-tuning "
+        f"{how['short']:,} images once, long {how['long']:,} images {how['epochs']} times, unlabelled the calibration "
+        f"images {how['unlabelled']} times; uniform policies in steps of 1/{how['shares']}; "
         f"{how['judged']:,} test images."
     ]
     for part, run in found["runs"].items():
