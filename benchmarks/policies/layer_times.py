@@ -14,7 +14,8 @@ from policies.uniform_policies import FLOATS, INTEGERS, policy, shares
 from szilard.compression.channels.units import ChannelUnits
 from szilard.compression.policies.costs.latency_table import LatencyTable
 from szilard.compression.policies.costs.meter import Meter
-from szilard.compression.policies.costs.policy_rows import first_layer, policy_rows
+from szilard.compression.policies.costs.policy_rows import first_layer, policy_rows, space_rows
+from szilard.compression.policies.options import RUNTIME_BITS, space_of
 
 #: Columns of the table of layers: shares of the channels, and bits.
 KINDS = {"all": (1.0, FLOATS), "half": (0.5, FLOATS), "quarter": (0.25, FLOATS), "int8": (1.0, INTEGERS)}
@@ -43,6 +44,9 @@ def by_layer(network: nn.Module, inputs: Tensor, table: Path) -> list[dict[str, 
         kind: policy_rows(units, policy(units, share, bits), first) for kind, (share, bits) in KINDS.items()
     }
     rows.prepare(row for layers in kinds.values() for row in layers.values())
+    # Those of all policies, too: several processes search later, and each would measure them.
+    space = space_of(units, RUNTIME_BITS, branches=True)
+    rows.prepare(space_rows(space, lambda one: policy_rows(units, one, first)))
     found: dict[str, dict[str, Any]] = {}
     for name, shape in units.layers.items():
         of_kind = {kind: layers[name] for kind, layers in kinds.items()}

@@ -40,7 +40,7 @@ class Settings:
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    evaluations: int = 120
+    evaluations: int = 100
     calibration: int = 512
     short: int = 25_600
     long: int = 50_000
@@ -58,7 +58,7 @@ class Settings:
 
 FULL = Settings()
 QUICK = Settings(
-    seeds=(0,), evaluations=24, calibration=128, short=5120, long=10_240, epochs=1, unlabelled=20, judged=2000,
+    seeds=(0,), evaluations=24, calibration=128, short=2560, long=10_240, epochs=1, unlabelled=20, judged=2000,
     shares=8, seconds=15.0,
 )  # fmt: skip
 
