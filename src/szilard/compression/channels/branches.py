@@ -1,4 +1,4 @@
-"""Branches that a sum adds to a shortcut: without channels they add a constant, and none of their layers runs."""
+"""Branches that a sum adds to a shortcut: without channels they add nothing, and the sum is its shortcut."""
 
 from __future__ import annotations
 
@@ -10,33 +10,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from szilard.networks.norm import NormReLU
+from szilard.networks.resnet import PaddedShortcut
 
 _SUMS = (operator.add, operator.iadd, torch.add)
 _SUM_METHODS = ("add", "add_")
-
-
-class Shift(nn.Module):
-    """What a branch without channels does: ``x + bias``, rectified if its sum was.
-
-    Args:
-        bias: of each channel ``[C]``.
-        axes: of ``x``; channels are along axis 1, or along the last one if there are two.
-        rectified: whether a ReLU is part of it.
-        mean: what the branch added in the mean, ``[C]``, if a BatchNorm was its end; None: not known.
-
-    Shapes: ``[B, C, ...] -> [B, C, ...]``.
-    """
-
-    def __init__(self, bias: Tensor, axes: int, rectified: bool, mean: Tensor | None = None) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(bias)
-        self.axes, self.rectified, self.mean = axes, rectified, mean
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = x + self.bias.view(-1, *[1] * (self.axes - 2))
-        return F.relu(y) if self.rectified else y
+_RELUS = (F.relu, torch.relu, torch.relu_, F.relu_)
 
 
 @dataclass(frozen=True)
@@ -47,13 +28,11 @@ class Branch:
         reader: the last layer of the branch, which reads only the channels of one pool.
         norm: the BatchNorm after it; empty if there is none.
         add: name of the node in the graph that adds the shortcut; the norm's own if it is a NormReLU.
-        axes: of the sum.
     """
 
     reader: str
     norm: str
     add: str
-    axes: int
 
 
 def branches(
@@ -106,7 +85,7 @@ def _end(node: fx.Node, modules: Mapping[str, nn.Module], values: Mapping[fx.Nod
         if isinstance(module, NormReLU):
             shortcut = _shortcut(after)
             fits = shortcut is not None and shortcut is not node
-            return Branch(reader, norm, after.name, _axes(values[after])) if fits else None
+            return Branch(reader, norm, after.name) if fits else None
         if len(after.users) != 1:
             return None
         node, after = after, next(iter(after.users))
@@ -117,7 +96,7 @@ def _end(node: fx.Node, modules: Mapping[str, nn.Module], values: Mapping[fx.Nod
         return None
     other = after.args[1] if after.args[0] is node else after.args[0]
     same = _shape(values.get(other)) == _shape(values.get(node)) == _shape(values.get(after))  # type: ignore[arg-type]
-    return Branch(reader, norm, after.name, _axes(values[after])) if same else None
+    return Branch(reader, norm, after.name) if same else None
 
 
 def _shortcut(node: fx.Node) -> fx.Node | None:
@@ -129,15 +108,27 @@ def _shape(value: object) -> tuple[int, ...] | None:
     return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
-def _axes(value: object) -> int:
-    return value.dim() if isinstance(value, Tensor) else 0
+@torch.no_grad()
+def silence_end(branch: Branch, modules: Mapping[str, nn.Module]) -> None:
+    """Let a branch without channels add zeros, in place, in a network of unchanged shapes.
+
+    Args:
+        branch: whose layers read zeros.
+        modules: of the network, by name.
+    """
+    for name in filter(None, (branch.reader, branch.norm)):
+        module = modules[name]
+        assert isinstance(module, nn.Linear | _ConvNd | _BatchNorm)
+        for tensor in (module.weight, module.bias, getattr(module, "running_mean", None)):
+            if tensor is not None:
+                tensor.zero_()
 
 
 @torch.no_grad()
 def end_branches(network: fx.GraphModule, empty: Collection[Branch], nodes: Mapping[str, fx.Node]) -> None:
-    """Replace branches whose layers have no channels by the constants that they add; in place.
+    """Replace sums by their shortcuts where the branch has no channels; in place.
 
-    Their layers, and those before them that nothing else reads, leave the network.
+    The layers of the branch that nothing else reads leave the network. A ReLU of what is rectified already goes, too.
 
     Args:
         network: whose graph is changed.
@@ -146,32 +137,43 @@ def end_branches(network: fx.GraphModule, empty: Collection[Branch], nodes: Mapp
     """
     if not empty:
         return
+    modules = dict(network.named_modules(remove_duplicate=False))
     for branch in empty:
         node = nodes[branch.add]
-        reader = network.get_submodule(branch.reader)
-        assert isinstance(reader, nn.Linear | nn.modules.conv._ConvNd)
-        bias = torch.zeros(len(reader.weight)) if reader.bias is None else reader.bias.detach()
-        rectified, mean = False, None
-        if branch.norm:
-            norm = network.get_submodule(branch.norm)
-            assert isinstance(norm, _BatchNorm)
-            bias, rectified = _normalised(bias, norm), isinstance(norm, NormReLU)
-            mean = bias.new_zeros(len(bias)) if norm.bias is None else norm.bias.detach().clone()
-        made = branch.reader if rectified else branch.norm or branch.reader  # the last module before the sum
-        other = next(one for one in node.all_input_nodes if str(one.target) != made)
-        network.set_submodule(made, Shift(bias.clone(), branch.axes, rectified, mean).train(network.training))
-        with network.graph.inserting_before(node):
-            new = network.graph.call_module(made, (other,))
-        node.replace_all_uses_with(new)
+        joined = isinstance(modules.get(branch.norm), NormReLU)
+        last = branch.reader if joined else branch.norm or branch.reader
+        shortcut = next(one for one in node.all_input_nodes if str(one.target) != last)
+        if joined and not _is_rectified(shortcut, modules):
+            with network.graph.inserting_before(node):
+                rectified = network.graph.call_function(F.relu, (shortcut,))
+            node.replace_all_uses_with(rectified)
+        else:
+            node.replace_all_uses_with(shortcut)
         network.graph.erase_node(node)
+        for after in list(shortcut.users):
+            if (
+                _is_relu(after, modules)
+                and after.all_input_nodes == [shortcut]
+                and _is_rectified(shortcut, modules)
+            ):
+                after.replace_all_uses_with(shortcut)
+                network.graph.erase_node(after)
     network.graph.eliminate_dead_code()
     network.delete_all_unused_submodules()
     network.recompile()
 
 
-def _normalised(bias: Tensor, norm: _BatchNorm) -> Tensor:
-    """A constant behind a BatchNorm in eval mode."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    value = (bias - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
-    return value if norm.weight is None else value * norm.weight + norm.bias
+def _is_relu(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        return type(modules.get(str(node.target))) is nn.ReLU
+    return (node.op == "call_function" and node.target in _RELUS) or (
+        node.op == "call_method" and node.target in ("relu", "relu_")
+    )
+
+
+def _is_rectified(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether a value has no negative number, as far as the last operations before it show."""
+    module = modules.get(str(node.target)) if node.op == "call_module" else None
+    if isinstance(module, PaddedShortcut | nn.Identity | nn.MaxPool2d) and len(node.all_input_nodes) == 1:
+        return _is_rectified(node.all_input_nodes[0], modules)
+    return isinstance(module, NormReLU) or _is_relu(node, modules)

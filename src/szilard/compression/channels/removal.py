@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from szilard.compression.channels.branches import Branch, end_branches
+from szilard.compression.channels.branches import Branch, end_branches, silence_end
 from szilard.compression.channels.cutting import cut, silence
 from szilard.compression.channels.functional_dropout import following
 from szilard.compression.channels.rewriting import Layout, Layouts, rewrite
@@ -117,7 +117,10 @@ class Plan:
 
 @torch.no_grad()
 def without(
-    network: nn.Module, cuts: Mapping[str, Cut], gone: set[int], empty: frozenset[int] = frozenset()
+    network: nn.Module,
+    cuts: Mapping[str, Cut],
+    gone: set[int],
+    ended: Mapping[frozenset[int], Branch] | None = None,
 ) -> nn.Module:
     """A copy of the network in eval mode, of the same shapes, with zeros in place of some units.
 
@@ -125,12 +128,15 @@ def without(
         network: to copy.
         cuts: units of its modules.
         gone: the units that become zero.
-        empty: those of branches that end, of which nothing has to stay.
+        ended: branches of which no unit stays; they add zeros.
     """
-    network = copied(network).eval()
+    network, ended = copied(network).eval(), ended or {}
     modules = dict(network.named_modules(remove_duplicate=False))
+    empty = frozenset().union(*ended)
     for name, one in cuts.items():
         silence(modules[name], *stays(one, gone, modules, name, empty))
+    for branch in ended.values():
+        silence_end(branch, modules)
     return network
 
 

@@ -134,8 +134,7 @@ class ChannelUnits:
         return self._without(network, self._gone(network, kept))
 
     def _without(self, network: nn.Module, gone: set[int]) -> nn.Module:
-        ended = frozenset() if self._plan is None else frozenset().union(*self._plan.ended(gone))
-        return without(network, self.cuts, gone, ended)
+        return without(network, self.cuts, gone, None if self._plan is None else self._plan.ended(gone))
 
     def _with_branches(self, network: nn.Module, traced: Traced) -> ChannelUnits:
         """The same, with the pools known that can lose all of their units."""

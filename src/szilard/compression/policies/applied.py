@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from szilard.compression.channels.branches import Shift
 from szilard.compression.channels.units import ChannelUnits
 from szilard.compression.policies import norm_statistics
 from szilard.compression.policies.compensation import Inputs, compensate, inputs_of
@@ -90,7 +89,7 @@ class PolicyEffect:
         """The network, and its outputs if they are known."""
         kept, bits = positions_kept(self.units, self.ranks, policy), bits_of(policy)
         small = self._smaller(kept) if kept else copied(self.network).eval()
-        there = dict(small.named_modules())  # a layer without channels is a shift, or not there
+        there = dict(small.named_modules())
         bits = {name: both for name, both in bits.items() if isinstance(there.get(name), nn.Linear | _ConvNd)}
         if bits:
             small = with_integers(small, bits, None).eval()
@@ -113,9 +112,6 @@ class PolicyEffect:
 
     def _smaller(self, kept: Mapping[str, Sequence[int]]) -> nn.Module:
         small = self.units.smaller(self.network, kept).eval()
-        for module in small.modules():  # a branch without channels adds what it added in the mean
-            if isinstance(module, Shift) and module.mean is not None:
-                module.bias.copy_(module.mean)
         if self._read is None:
             self._read = inputs_of(self.network, self.units, self.inputs)
         compensate(small, self.network, self.units, kept, self._read)

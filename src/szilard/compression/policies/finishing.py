@@ -7,10 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
-from szilard.compression.channels.branches import Branch, Shift
 from szilard.compression.channels.cutting import cut
 from szilard.compression.channels.removal import agree
 from szilard.compression.channels.units import ChannelUnits
@@ -79,8 +76,6 @@ def put_back(small: nn.Module, original: nn.Module, units: ChannelUnits, kept: K
     gone = norm_statistics.gone_of(units, kept)
     theirs = dict(plain.named_modules())
     for name, module in made.named_modules():
-        if isinstance(theirs.get(name), Shift):
-            continue
         own, trained = _tensors(module), _tensors(theirs[name]) if name in theirs else {}
         where = _places(module, units, name, gone) if name in units.cuts else {}
         for leaf, tensor in trained.items():
@@ -94,9 +89,6 @@ def put_back(small: nn.Module, original: nn.Module, units: ChannelUnits, kept: K
                 target.copy_(tensor)
             else:
                 target.view(-1)[places.flatten()] = tensor.flatten()
-    for name, shift in theirs.items():
-        if isinstance(shift, Shift):
-            _put_constant(made, units, kept, name, shift.bias)
     if not agree(plain, made, units._inputs):
         raise SzilardError(
             "the small network in the shapes of the original has other outputs; give the network that the units are of"
@@ -120,43 +112,6 @@ def to_file(
         options: of :func:`szilard.compression.compress`: ``max_bytes``, or ``lam``, ``max_drop``.
     """
     return compress(put_back(small, original, units, kept), calibration, **options)
-
-
-def _ended(units: ChannelUnits, kept: Kept) -> list[Branch]:
-    """The branches without channels."""
-    plan = units._plan
-    return [] if plan is None else list(plan.ended(norm_statistics.gone_of(units, kept)).values())
-
-
-def _put_constant(made: nn.Module, units: ChannelUnits, kept: Kept, name: str, constant: Tensor) -> None:
-    """Let a branch whose weights are zero add what the shift in its place adds."""
-    branch = next(one for one in _ended(units, kept) if name in (one.reader, one.norm))
-    reader = made.get_submodule(branch.reader)
-    assert isinstance(reader, nn.Linear | _ConvNd)
-    whole = torch.zeros(len(reader.weight)).to(reader.weight)
-    outputs = units.cuts[branch.reader].outputs
-    gone = norm_statistics.gone_of(units, kept)
-    rows = [
-        place
-        for place, unit in enumerate(outputs or range(len(whole)))
-        if outputs is None or unit not in gone
-    ]
-    whole[rows] = constant.to(whole)
-    if not branch.norm:
-        if reader.bias is not None:
-            reader.bias.copy_(whole)
-        return
-    norm = made.get_submodule(branch.norm)
-    assert isinstance(norm, _BatchNorm)
-    assert norm.running_mean is not None
-    if reader.bias is not None:
-        reader.bias.zero_()
-    if norm.bias is not None:
-        norm.running_mean.zero_()
-        norm.bias.copy_(whole)
-    else:
-        assert norm.running_var is not None
-        norm.running_mean.copy_(-whole * (norm.running_var + norm.eps).sqrt())
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
