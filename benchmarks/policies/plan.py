@@ -49,7 +49,7 @@ class Settings:
     judged: int = 10_000
     shares: int = 16
     seconds: float = 60.0
-    toy: int = 100
+    toy: int = 20
 
     def as_json(self) -> dict[str, Any]:
         """As it is kept in a file."""
