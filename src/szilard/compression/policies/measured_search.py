@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from szilard.compression.policies import running
@@ -15,7 +15,8 @@ from szilard.compression.policies.temperature import best, cost_of, temperature
 from szilard.errors import SzilardError
 
 ROUNDS = 4  # of the search; after each of them the best policy is measured
-MOST = 8  # measurements after the last round
+MOST = 12  # measurements and further rounds, after the last round
+SMALLER = 0.97  # of the target, for each further round: policies that were predicted to meet it did not
 
 
 class Measures(Protocol):
@@ -75,10 +76,11 @@ class Search:
         for _ in range(MOST):
             found = self._best()
             if found is None:
-                break
-            if found.measured is not None:
+                self._search_below()
+            elif found.measured is not None:
                 return found
-            self._measure(found)
+            else:
+                self._measure(found)
         kept = [one for one in self._measured if cost_of(one) <= self.problem.target]
         if kept:
             return best(kept, self.problem.target)
@@ -87,6 +89,16 @@ class Search:
             f"no policy that was measured meets the target {self.problem.target:.3g}; the cheapest took {least:.3g} of "
             "the original's cost: give a larger target, or more evaluations"
         )
+
+    def _search_below(self) -> None:
+        """A further round, with a smaller target than the user's, because nothing that was measured meets that."""
+        size = max(1, self.evaluations // ROUNDS)
+        done = max(0, len(self.history.trials) - self.evaluations)
+        target = self.problem.target * SMALLER ** (1 + done // size)
+        problem = replace(self.problem, target=target)
+        end = self.evaluations + (1 + done // size) * size
+        running.search(make(self.name, problem), problem, self.evaluate, self.history, end, self._tell)
+        self._measure_best()
 
     @property
     def _measured(self) -> list[Trial]:

@@ -193,30 +193,45 @@ class LatencyCost:
         """Networks of several widths, each with several choices of layers in integers."""
         draw = random.Random(self._seed)
         found: dict[str, tuple[Policy, Compiled]] = {}
-        for width in _WIDTHS if self._integers else _WIDTHS_ALONE:
-            kept = {name: max(1, round(width * len(pool.units))) for name, pool in self._units.pools.items()}
+        for name_of, kept in self._sizes().items():
             sizes = self._units.sizes(kept)
             small = self._network
-            if width < 1:
-                places = {name: range(count) for name, count in kept.items()}
+            if name_of != _ORIGINAL:
                 try:
-                    small = self._units.smaller(self._network, places)
-                except SzilardError:  # this width does not work for all pools at once; the others fit, too
+                    small = self._units.smaller(
+                        self._network, {name: range(count) for name, count in kept.items()}
+                    )
+                except SzilardError:  # these sizes do not work for all pools at once; the others fit, too
                     continue
             plain = Policy(tuple(LayerPolicy(name, outputs) for name, (_, outputs) in sizes.items()))
             compiled = self.compiled(small, plain)
-            found[_ORIGINAL if width == 1 else f"width {width}"] = plain, compiled
-            for number, layers in enumerate(_stretches(list(sizes), draw) if self._integers else ()):
+            found[name_of] = plain, compiled
+            there = [name for name, both in sizes.items() if all(both)]
+            for number, layers in enumerate(_stretches(there, draw) if self._integers else ()):
                 policy = Policy(
                     tuple(
                         LayerPolicy(name, outputs, *((8, 8) if name in layers else (32, 32)))
                         for name, (_, outputs) in sizes.items()
                     )
                 )
-                found[f"width {width}, integers {number}"] = (
+                found[f"{name_of}, integers {number}"] = (
                     policy,
                     with_integers(compiled, layers, self._ranges),
                 )
+        return found
+
+    def _sizes(self) -> dict[str, dict[str, int]]:
+        """Units that each network of the calibration keeps of every pool: widths, and every other branch gone."""
+        pools = self._units.pools
+        found = {
+            _ORIGINAL if width == 1 else f"width {width}": {
+                name: max(1, round(width * len(pool.units))) for name, pool in pools.items()
+            }
+            for width in (_WIDTHS if self._integers else _WIDTHS_ALONE)
+        }
+        gone = [name for name, pool in pools.items() if pool.optional][::2]
+        if gone:
+            found["every other branch"] = found[_ORIGINAL] | dict.fromkeys(gone, 0)
         return found
 
 
