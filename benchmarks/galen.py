@@ -1,7 +1,7 @@
 """Galen: channels and bits of every layer of ResNet-20 for a latency in ONNX Runtime, by searchers and uniformly.
 
     python benchmarks/galen.py --data-root DIR [--quick] [--part PART] [--workers N] [--scratch DIR]
-                               [--results FILE.json] [--epochs N] [--evaluations N]
+                               [--results FILE.json] [--epochs N] [--evaluations N] [--seeds N]
 
 The pretrained ResNet-20 for CIFAR-10, one image at a time, one thread. A search sees 512 training images without
 labels, drawn by the seed; fine-tuning is on the training images, mirrored and shifted, with labels; the test set judges
@@ -74,7 +74,11 @@ class Run:
     def __init__(self, options: argparse.Namespace) -> None:
         self.quick: bool = options.quick
         settings = plan.QUICK if options.quick else plan.FULL
-        asked = {"epochs": options.epochs, "evaluations": options.evaluations}
+        asked = {
+            "epochs": options.epochs,
+            "evaluations": options.evaluations,
+            "seeds": tuple(range(options.seeds or 0)),
+        }
         self.settings = replace(settings, **{name: value for name, value in asked.items() if value})
         self.scratch: Path = options.scratch or ROOT / "runs" / ("galen-quick" if self.quick else "galen")
         self.kept = Kept(self.scratch, self.settings.as_json() | {"quick": self.quick})
@@ -168,6 +172,8 @@ def helpers(part: str, options: argparse.Namespace, run: Run) -> list[subprocess
         str(run.settings.epochs),
         "--evaluations",
         str(run.settings.evaluations),
+        "--seeds",
+        str(len(run.settings.seeds)),
     ]
     return [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(options.workers - 1)]
 
@@ -211,6 +217,7 @@ def main() -> None:
     )
     parser.add_argument("--epochs", type=int, help="passes of the long fine-tuning")
     parser.add_argument("--evaluations", type=int, help="policies that a search tries")
+    parser.add_argument("--seeds", type=int, help="number of seeds")
     parser.add_argument(
         "--scratch", type=Path, help="folder of cells, by default runs/galen or runs/galen-quick"
     )

@@ -28,6 +28,7 @@ class Settings:
     Attributes:
         seeds: of calibration images, searches and training.
         evaluations: policies that each search tries.
+        trial_steps: of training before the KL of a policy is measured.
         calibration: images without labels.
         short: training images of the short fine-tuning, each seen once.
         long: training images of the long one.
@@ -40,11 +41,12 @@ class Settings:
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    evaluations: int = 100
+    evaluations: int = 48
+    trial_steps: int = 40
     calibration: int = 512
-    short: int = 25_600
+    short: int = 12_800
     long: int = 50_000
-    epochs: int = 3
+    epochs: int = 2
     unlabelled: int = 60
     judged: int = 10_000
     shares: int = 16
@@ -58,8 +60,8 @@ class Settings:
 
 FULL = Settings()
 QUICK = Settings(
-    seeds=(0,), evaluations=24, calibration=128, short=2560, long=10_240, epochs=1, unlabelled=20, judged=2000,
-    shares=8, seconds=15.0,
+    seeds=(0,), evaluations=16, trial_steps=10, calibration=128, short=2560, long=10_240, epochs=1, unlabelled=20,
+    judged=2000, shares=8, seconds=15.0,
 )  # fmt: skip
 
 

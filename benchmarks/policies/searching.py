@@ -86,7 +86,8 @@ def _searched(
         try:
             made = search(
                 material.network, inputs, target=target, search=cell.searcher, evaluations=settings.evaluations,
-                folder=folder, table=table_path(kept), noisy=True, seed=cell.seed, progress=_Told(cell.name),
+                folder=folder, table=table_path(kept), noisy=True, trial_steps=settings.trial_steps,
+                seed=cell.seed, progress=_Told(cell.name),
             )  # fmt: skip
             break
         except SzilardError as error:

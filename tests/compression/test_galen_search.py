@@ -58,8 +58,8 @@ def searched(network, inputs, **changed):
     """A search without its last part, the file."""
     arguments = {
         "target": 0.6, "measure": parameters, "search": "evolution", "evaluations": 12, "policy": None, "finetune": 0,
-        "training": None, "evaluation": None, "task": None, "threads": 1, "folder": None, "table": None,
-        "deployed": None, "meta": None, "noisy": False, "seed": 0,
+        "trial_steps": None, "training": None, "evaluation": None, "task": None, "threads": 1, "folder": None,
+        "table": None, "deployed": None, "meta": None, "noisy": False, "seed": 0,
     }  # fmt: skip
     job = Job(Given.checked(network, inputs, **arguments | changed), progress_of(False))
     return job._searched(Target.of(arguments["target"], "units").share(job.cost.reference))

@@ -23,6 +23,7 @@ from szilard.networks import copied
 
 MEASURES = {"latency": "seconds", "energy": "joules", "bytes": "bytes"}
 EXAMPLES = 512  # inputs that are calibrated with
+TRIAL_STEPS = 40  # of training before the KL of a policy that will be fine-tuned
 LEAST = 16  # inputs, from which the statistics of a BatchNorm can be estimated
 
 
@@ -48,6 +49,7 @@ class Given:
     evaluations: int
     policy: Policy | None
     finetune: int
+    trial_steps: int
     training: tuple[Tensor, Tensor | None]
     evaluation: Evaluation | None
     task: str | None
@@ -79,6 +81,7 @@ class Given:
         evaluations: int,
         policy: Policy | Path | str | None,
         finetune: int,
+        trial_steps: int | None,
         training: tuple[Tensor, Tensor | None] | None,
         evaluation: Evaluation | None,
         task: str | None,
@@ -110,14 +113,16 @@ class Given:
             raise SzilardError("there is no target; give a share of the original's cost, such as target=0.4")
         for name, value, least in (
             ("evaluations", evaluations, 1), ("finetune", finetune, 0), ("threads", threads, 1), ("seed", seed, 0),
+            ("trial_steps", trial_steps or 0, 0),
         ):  # fmt: skip
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise SzilardError(f"{name} must be a whole number of at least {least}, not {value!r}")
         network = copied(network).eval()
         inputs = _inputs(calibration, network)
+        steps = (TRIAL_STEPS if finetune else 0) if trial_steps is None else trial_steps
         return cls(
             network, inputs, target, measure, "" if callable(measure) else MEASURES[measure], search,
-            int(evaluations), _policy(policy), int(finetune), _training(training, inputs), evaluation, task,
+            int(evaluations), _policy(policy), int(finetune), int(steps), _training(training, inputs), evaluation, task,
             int(threads), _path(folder), _path(table), dict(deployed or {}), dict(meta or {}), noisy, int(seed),
         )  # fmt: skip
 

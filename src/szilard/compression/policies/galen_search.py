@@ -30,6 +30,7 @@ def galen(
     evaluations: int = EVALUATIONS,
     policy: Policy | Path | str | None = None,
     finetune: int = 0,
+    trial_steps: int | None = None,
     training: tuple[Tensor, Tensor | None] | None = None,
     evaluation: Evaluation | None = None,
     task: str | None = None,
@@ -59,6 +60,9 @@ def galen(
         policy: use this one, or the one in this TOML file, and do not search.
         finetune: number of passes over the training inputs for which the smaller network is trained on the original's
             outputs (distillation), and on labels if ``training`` has them.
+        trial_steps: number of training steps, of 16 calibration inputs each, before the KL of a policy is measured in
+            the search. By default 40 if the network is fine-tuned: policies that lose least without training are not
+            those that recover best. Else 0.
         training: inputs and labels, or None in their place, to fine-tune on. By default the calibration inputs.
         evaluation: labelled data, in the units of the network, that judge the result; no choice depends on them.
         task: meaning of the outputs, one of :data:`szilard.likelihood.TASKS`; by default seen from the outputs.
@@ -85,8 +89,8 @@ def galen(
     """
     given = Given.checked(
         network, calibration, target=target, measure=measure, search=search, evaluations=evaluations, policy=policy,
-        finetune=finetune, training=training, evaluation=evaluation, task=task, threads=threads, folder=folder,
-        table=table, deployed=deployed, meta=meta, noisy=noisy, seed=seed,
+        finetune=finetune, trial_steps=trial_steps, training=training, evaluation=evaluation, task=task,
+        threads=threads, folder=folder, table=table, deployed=deployed, meta=meta, noisy=noisy, seed=seed,
     )  # fmt: skip
     with progress_of(progress) as bar:
         return Job(given, bar).run()

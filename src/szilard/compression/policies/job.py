@@ -32,12 +32,15 @@ from szilard.compression.policies.sensitivity import Sensitivity
 from szilard.compression.policies.space import Choice, Space
 from szilard.compression.policies.szd_file import SzdFile, coded, szd_file
 from szilard.compression.policies.target import Target
-from szilard.compression.policies.training import train
+from szilard.compression.policies.training import train, unchanged
 from szilard.cost.processor_name import processor
 from szilard.likelihood import Likelihood, choose
 
 TOLERANCE = 1.02  # of the target, for the finished network: two measurements of one network differ by as much
 HISTORY = "history.jsonl"
+TRIAL_BATCH = (
+    16  # inputs of a training step inside the search: many small steps tell more than few large ones
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,10 +143,22 @@ class Job:
         )  # fmt: skip
         with self._timed("search", "searching"), self._history(problem) as history:
             found = Search(
-                given.search, problem, lambda choice: self.effect.kl(space.policy(choice)), _Real(self, space),
-                history, given.evaluations, lambda done, text: self.bar.step(done, given.evaluations, text),
+                given.search, problem, lambda choice: self._trial(space.policy(choice)), _Real(self, space), history,
+                given.evaluations, lambda done, text: self.bar.step(done, given.evaluations, text),
             ).run()  # fmt: skip
             return Searched(space, sensed, found, list(history.trials))
+
+    def _trial(self, policy: Policy) -> float:
+        """KL of a policy's network, after a few steps of training if it will be trained."""
+        given = self.given
+        if not given.trial_steps:
+            return self.effect.kl(policy)
+        network = self.effect.apply(policy)
+        train(
+            network, given.network, given.inputs, steps=given.trial_steps, batch_size=TRIAL_BATCH, augment=unchanged,
+            likelihood=self.likelihood, seed=given.seed,
+        )  # fmt: skip
+        return self.kl(network)
 
     def _history(self, problem: Problem) -> History:
         given, effect = self.given, self.effect
@@ -151,7 +166,7 @@ class Job:
             return History()
         named = header(
             problem, given.search, measure=given.measure if isinstance(given.measure, str) else "function",
-            evaluations=given.evaluations, threads=given.threads, machine=processor(),
+            evaluations=given.evaluations, trial_steps=given.trial_steps, threads=given.threads, machine=processor(),
             content=sensitivity.content_hash(
                 given.network, problem.space, effect.ranks, given.inputs, type(self.likelihood).__name__
             ),

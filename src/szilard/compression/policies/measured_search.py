@@ -15,7 +15,8 @@ from szilard.compression.policies.temperature import best, cost_of, temperature
 from szilard.errors import SzilardError
 
 ROUNDS = 4  # of the search; after each of them the best policy is measured
-MOST = 12  # measurements and further rounds, after the last round
+MOST = 24  # measurements and further rounds, after the last round
+FAILURES = 4  # measurements above the target before a further round
 SMALLER = 0.97  # of the target, for each further round: policies that were predicted to meet it did not
 
 
@@ -68,17 +69,17 @@ class Search:
                 continue
             searcher = make(self.name, self.problem)
             running.search(searcher, self.problem, self.evaluate, self.history, end, self._tell)
-            self._measure_best()
+            self._measure_best(self.problem.target)
         return self._confirmed()
 
     def _confirmed(self) -> Trial:
         """The best trial, once it has been measured."""
-        for _ in range(MOST):
-            found = self._best()
-            if found is None:
-                self._search_below()
-            elif found.measured is not None:
+        for number in range(1, MOST + 1):
+            found = self._best(self.problem.target)
+            if found is not None and found.measured is not None:
                 return found
+            if found is None or number % FAILURES == 0:
+                self._search_below()
             else:
                 self._measure(found)
         kept = [one for one in self._measured if cost_of(one) <= self.problem.target]
@@ -98,24 +99,23 @@ class Search:
         problem = replace(self.problem, target=target)
         end = self.evaluations + (1 + done // size) * size
         running.search(make(self.name, problem), problem, self.evaluate, self.history, end, self._tell)
-        self._measure_best()
+        self._measure_best(target)
 
     @property
     def _measured(self) -> list[Trial]:
         return [trial for trial in self.history.trials if trial.measured is not None]
 
-    def _best(self) -> Trial | None:
-        """The trial of lowest KL that meets the target: as measured, or by the prediction as it is now."""
+    def _best(self, target: float) -> Trial | None:
+        """The trial of lowest KL that meets a target: as measured, or by the prediction as it is now."""
         kept = [
             one
             for one in self.history.trials
-            if (self.problem.cost(one.choice) if one.measured is None else one.measured)
-            <= self.problem.target
+            if (self.problem.cost(one.choice) if one.measured is None else one.measured) <= target
         ]
         return min(kept, key=lambda one: (one.kl, one.cost)) if kept else None
 
-    def _measure_best(self) -> None:
-        found = self._best()
+    def _measure_best(self, target: float) -> None:
+        found = self._best(target)
         if found is not None and found.measured is None:
             self._measure(found)
 
@@ -129,7 +129,7 @@ class Search:
         self.real.observe(self._measured)
 
     def _tell(self, trials: object) -> None:
-        found = self._best()
+        found = self._best(self.problem.target)
         if found is None:
             text = ""
         else:
