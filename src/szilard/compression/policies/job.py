@@ -149,16 +149,17 @@ class Job:
             return Searched(space, sensed, found, list(history.trials))
 
     def _trial(self, policy: Policy) -> float:
-        """KL of a policy's network, after a few steps of training if it will be trained."""
+        """KL of a policy's network; if it will be trained, after a few steps of training where they lower it."""
         given = self.given
         if not given.trial_steps:
             return self.effect.kl(policy)
         network = self.effect.apply(policy)
+        before = self.kl(network)
         train(
             network, given.network, given.inputs, steps=given.trial_steps, batch_size=TRIAL_BATCH, augment=unchanged,
             likelihood=self.likelihood, seed=given.seed,
         )  # fmt: skip
-        return self.kl(network)
+        return min(before, self.kl(network))  # training harms what has lost nearly nothing
 
     def _history(self, problem: Problem) -> History:
         given, effect = self.given, self.effect
