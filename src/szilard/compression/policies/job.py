@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor, nn
 
 from szilard.compression.channels.units import ChannelUnits
@@ -21,18 +20,19 @@ from szilard.compression.policies.costs.by_measure import bits_of, cost_of
 from szilard.compression.policies.finishing import finish
 from szilard.compression.policies.found import Found
 from szilard.compression.policies.history import History, header
-from szilard.compression.policies.integers import without_integers
 from szilard.compression.policies.measured_search import Search
 from szilard.compression.policies.onnx_file import OnnxFile, onnx_file
 from szilard.compression.policies.options import features_of, space_of
 from szilard.compression.policies.policy import LayerPolicy, Policy
 from szilard.compression.policies.problem import Problem, Trial
+from szilard.compression.policies.real_networks import RealNetworks
 from szilard.compression.policies.search_progress import SearchProgress
 from szilard.compression.policies.sensitivity import Sensitivity
 from szilard.compression.policies.space import Choice, Space
 from szilard.compression.policies.szd_file import SzdFile, coded, szd_file
 from szilard.compression.policies.target import Target
-from szilard.compression.policies.training import train, unchanged
+from szilard.compression.policies.training import train
+from szilard.compression.policies.trial_kl import trial_kl
 from szilard.cost.processor_name import processor
 from szilard.likelihood import Likelihood, choose
 
@@ -142,24 +142,15 @@ class Job:
             share, features_of(space, self.units.layers), given.seed,
         )  # fmt: skip
         with self._timed("search", "searching"), self._history(problem) as history:
+
+            def evaluate(choice: Choice) -> float:
+                return trial_kl(self.effect, space.policy(choice), given.trial_steps, given.seed)
+
             found = Search(
-                given.search, problem, lambda choice: self._trial(space.policy(choice)), _Real(self, space), history,
+                given.search, problem, evaluate, RealNetworks(self.effect, self.cost, space), history,
                 given.evaluations, lambda done, text: self.bar.step(done, given.evaluations, text),
             ).run()  # fmt: skip
             return Searched(space, sensed, found, list(history.trials))
-
-    def _trial(self, policy: Policy) -> float:
-        """KL of a policy's network; if it will be trained, after a few steps of training where they lower it."""
-        given = self.given
-        if not given.trial_steps:
-            return self.effect.kl(policy)
-        network = self.effect.apply(policy)
-        before = self.kl(network)
-        train(
-            network, given.network, given.inputs, steps=given.trial_steps, batch_size=TRIAL_BATCH, augment=unchanged,
-            likelihood=self.likelihood, seed=given.seed,
-        )  # fmt: skip
-        return min(before, self.kl(network))  # training harms what has lost nearly nothing
 
     def _history(self, problem: Problem) -> History:
         given, effect = self.given, self.effect
@@ -253,24 +244,3 @@ class Job:
             yield
         finally:
             self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - started
-
-
-class _Real:
-    """The real network of a choice, measured."""
-
-    def __init__(self, job: Job, space: Space) -> None:
-        self.job, self.space = job, space
-        self._observed: set[Choice] = set()
-
-    def measured(self, choice: Choice) -> float:
-        policy = self.space.policy(choice)
-        with torch.no_grad():
-            network = without_integers(self.job.effect.apply(policy))
-            return self.job.cost.measured(network, policy) / self.job.cost.reference
-
-    def observe(self, trials: list[Trial]) -> None:
-        for trial in trials:
-            if trial.choice not in self._observed and trial.measured is not None:
-                self._observed.add(trial.choice)
-                policy = self.space.policy(trial.choice)
-                self.job.cost.observe(policy, trial.measured * self.job.cost.reference)
