@@ -12,12 +12,16 @@ from torch import nn
 from szilard.compression import Policy, galen
 from szilard.compression.channels.units import ChannelUnits
 from szilard.compression.policies import policy_file
+from szilard.compression.policies.budget import cheapest
 from szilard.compression.policies.checked import Given
 from szilard.compression.policies.job import HISTORY, Job
 from szilard.compression.policies.measured_search import Search
+from szilard.compression.policies.options import RUNTIME_BITS, space_of
 from szilard.compression.policies.policy import LayerPolicy
+from szilard.compression.policies.problem import Problem
 from szilard.compression.policies.search_progress import progress_of
 from szilard.compression.policies.target import Target
+from szilard.deploy import Units
 from szilard.deploy.int8 import Evaluation
 from szilard.errors import SzilardError
 
@@ -136,7 +140,7 @@ def test_the_best_policy_meets_the_target_as_measured(network, inputs):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"target": 1e-4}, "below what the smallest policy reaches"),
+        ({"target": 1e-4}, "below what the smallest policy of the search reaches"),
         ({"target": None}, "no target"),
         ({"target": 1.5}, "not a share"),
         ({"target": "2parsec"}, "not a share"),
@@ -159,6 +163,70 @@ def test_calibration_data_are_needed(network):
         galen(network, None, target=0.5)
     with pytest.raises(SzilardError, match="give at least 16"):
         galen(network, torch.zeros(3, 1, 6, 6), target=0.5)
+    with pytest.raises(SzilardError, match="no calibration inputs"):
+        galen(network, torch.zeros(0, 1, 6, 6), target=0.5)
+
+
+def test_bits_that_the_runtime_does_not_have_are_refused_before_anything_is_measured(network, inputs):
+    shapes = ChannelUnits.of(network, inputs).layers
+    odd = Policy(tuple(LayerPolicy(name, shape.outputs, 5, 5) for name, shape in shapes.items()))
+
+    def never(network):
+        pytest.fail("it was measured")
+
+    with pytest.raises(SzilardError, match="5-bit weights"):
+        galen(network, inputs, policy=odd, measure=never, progress=False)
+
+
+class Coupled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(1, 4, 3)
+
+    def forward(self, x):
+        return self.layer(x - x.mean(0, keepdim=True)).mean((2, 3))
+
+
+def test_networks_that_the_search_is_not_for_are_named(inputs):
+    with pytest.raises(SzilardError, match="depend on the other inputs of a batch"):
+        galen(Coupled(), inputs, target=0.5, progress=False)
+    with pytest.raises(SzilardError, match="no convolution and no linear layer"):
+        galen(nn.Flatten(), inputs, target=0.5, measure="energy", progress=False)
+
+
+def test_the_cheapest_policy_may_have_floats(network, inputs):
+    """Fewer bits can be slower in small layers."""
+    space = space_of(ChannelUnits.of(network, inputs), RUNTIME_BITS)
+
+    def slower_in_integers(choice):
+        policy = space.policy(choice)
+        integers = sum(layer.weight_bits == 8 for layer in policy.layers)
+        mixed = 0.1 * (0 < integers < len(policy.layers))
+        return sum(layer.channels for layer in policy.layers) / 32 * 0.5 + 0.3 * (integers > 0) + mixed
+
+    problem = Problem(space, [[0.0] * len(one.options) for one in space.decisions], slower_in_integers, 0.35)
+    assert slower_in_integers(space.smallest) > 0.35
+    assert slower_in_integers(cheapest(problem)) <= 0.35
+
+
+def test_the_assumed_meaning_of_outputs_is_said(network, inputs):
+    found = galen(network, inputs, policy=original(network, inputs), measure="energy", progress=False)
+    assert any(note.startswith("outputs are read as") for note in found.notes)
+
+
+def test_quality_of_a_file_of_bytes_is_in_the_units_of_the_data(network, inputs):
+    y = network(inputs).detach() + 0.1
+    units = {"targets": Units(5.0, 10.0)}
+    found = galen(
+        network, inputs, target=0.9, measure="bytes", search="greedy", evaluations=2, deployed=units,
+        evaluation=Evaluation(inputs, y), task="regression", progress=False,
+    )  # fmt: skip
+    assert found.before["rmse"] == pytest.approx(1.0, rel=1e-3)  # 0.1 of the network's units
+
+
+def original(network, inputs):
+    shapes = ChannelUnits.of(network, inputs).layers
+    return Policy(tuple(LayerPolicy(name, shape.outputs) for name, shape in shapes.items()))
 
 
 def test_a_policy_that_prunes_outputs_names_the_layer(network, inputs):
@@ -171,11 +239,12 @@ def test_a_policy_that_prunes_outputs_names_the_layer(network, inputs):
 
 @pytest.mark.parametrize(
     ("given", "unit", "share"),
-    [(0.4, "seconds", 0.4), ("1.5ms", "seconds", 0.75), ("0.4", "joules", 0.4), ("1kB", "bytes", 0.5),
+    [(0.4, "seconds", 0.4), ("9000", "units", 0.9),
+     ("1.5ms", "seconds", 0.75), ("0.4", "joules", 0.4), ("1kB", "bytes", 0.5),
      (1000, "bytes", 0.5)],
 )  # fmt: skip
 def test_targets_are_shares_or_amounts(given, unit, share):
-    reference = {"seconds": 0.002, "joules": 1.0, "bytes": 2000}[unit]
+    reference = {"seconds": 0.002, "joules": 1.0, "bytes": 2000, "units": 10_000}[unit]
     assert Target.of(given, unit).share(reference) == pytest.approx(share)
 
 

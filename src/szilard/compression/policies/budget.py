@@ -23,9 +23,9 @@ def with_option(choice: Choice, decision: int, option: int) -> Choice:
 
 
 def cheapest(problem: Problem) -> Choice:
-    """A choice of low cost that meets the target: the last options, or a cheaper one near them.
+    """A choice of low cost that meets the target: the fewest channels, with the bits of lowest cost, or one near it.
 
-    If the last options miss the target, decisions take their cheapest option one after the other, as long as that
+    If these options miss the target, decisions take their cheapest option one after the other, as long as that
     saves something.
 
     Raises:
@@ -33,7 +33,7 @@ def cheapest(problem: Problem) -> Choice:
     """
     if not 0 < problem.target < math.inf:
         raise SzilardError(f"the target is {problem.target:g}; it must be a positive number")
-    found = problem.space.smallest
+    found = min(_smallest(problem), key=problem.cost)
     lowest = problem.cost(found)
     for _ in range(_SWEEPS):
         if lowest <= problem.target:
@@ -50,9 +50,22 @@ def cheapest(problem: Problem) -> Choice:
         return found
     least = math.ceil(lowest * 1000) / 1000
     raise SzilardError(
-        f"the target {problem.target:g} is below what the smallest policy reaches ({least:g}); give a target of at "
-        f"least {least:g}"
+        f"the target {problem.target:g} is below what the smallest policy of the search reaches ({least:g}); give a "
+        f"target of at least {least:g}"
     )
+
+
+def _smallest(problem: Problem) -> list[Choice]:
+    """The fewest channels, with each option of bits in all layers: fewer bits can be slower in small ones."""
+    decisions = problem.space.decisions
+    most = max((len(one.options) for one in decisions if one.kind == "bits"), default=1)
+    return [
+        tuple(
+            min(bits, len(one.options) - 1) if one.kind == "bits" else len(one.options) - 1
+            for one in decisions
+        )
+        for bits in reversed(range(most))
+    ]
 
 
 def fitted(problem: Problem, choice: Choice, generator: np.random.Generator) -> Choice:

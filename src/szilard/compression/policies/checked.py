@@ -11,11 +11,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from szilard.compression.batches import Whole
 from szilard.compression.calibration import Calibration
 from szilard.compression.check import check_network
 from szilard.compression.policies import policy_file
 from szilard.compression.policies.by_name import SEARCHERS
 from szilard.compression.policies.policy import Policy
+from szilard.compression.policies.target import FUNCTION
 from szilard.deploy.arguments import is_bayesian
 from szilard.deploy.int8 import Evaluation
 from szilard.errors import SzilardError, printable
@@ -34,7 +36,7 @@ class Given:
     Attributes:
         network: a copy, in eval mode.
         inputs: of the calibration, ``[N, ...]``.
-        measure, unit: the name of the cost and its unit; a function has neither.
+        measure, unit: the name of the cost, or a function, and its unit.
         policy: to use without a search, or None.
 
     The others are as given.
@@ -121,7 +123,7 @@ class Given:
         inputs = _inputs(calibration, network)
         steps = (TRIAL_STEPS if finetune else 0) if trial_steps is None else trial_steps
         return cls(
-            network, inputs, target, measure, "" if callable(measure) else MEASURES[measure], search,
+            network, inputs, target, measure, FUNCTION if callable(measure) else MEASURES[measure], search,
             int(evaluations), _policy(policy), int(finetune), int(steps), _training(training, inputs), evaluation, task,
             int(threads), _path(folder), _path(table), dict(deployed or {}), dict(meta or {}), noisy, int(seed),
         )  # fmt: skip
@@ -140,7 +142,14 @@ def _inputs(calibration: Any, network: nn.Module) -> Tensor:
         raise SzilardError(
             "there are no calibration data; give inputs like those of the application, 512 are enough"
         )
+    if isinstance(calibration, Tensor) and not len(calibration):
+        raise SzilardError("there are no calibration inputs; give at least 16, and better 512")
     parts = Calibration.of(calibration, network, hold_out=False, examples=EXAMPLES).inputs
+    if any(isinstance(part, Whole) for part in parts):
+        raise SzilardError(
+            "the outputs of the network for an input depend on the other inputs of a batch, so that one input has no "
+            "cost of its own; use szilard.compress"
+        )
     if not all(isinstance(part, Tensor) and part.is_floating_point() for part in parts):
         raise SzilardError(
             "the network does not take one tensor of floats, which a search for a policy needs; use szilard.compress"
@@ -148,7 +157,7 @@ def _inputs(calibration: Any, network: nn.Module) -> Tensor:
     inputs = torch.cat(parts)[:EXAMPLES]
     if len(inputs) < LEAST:
         raise SzilardError(
-            f"there are {len(inputs)} calibration inputs; give at least {LEAST}, and better 512"
+            f"{len(inputs)} calibration inputs are too few; give at least {LEAST}, and better 512"
         )
     return inputs
 

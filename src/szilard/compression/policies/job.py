@@ -15,6 +15,7 @@ from szilard.compression.channels.units import ChannelUnits
 from szilard.compression.policies import divergence, importance, sensitivity
 from szilard.compression.policies.applied import PolicyEffect, positions_kept
 from szilard.compression.policies.checked import Given
+from szilard.compression.policies.compiled_policy import integer_layers
 from szilard.compression.policies.costs.base import Cost
 from szilard.compression.policies.costs.by_measure import bits_of, cost_of
 from szilard.compression.policies.finishing import finish
@@ -77,6 +78,8 @@ class Job:
             self.units.kept_of(
                 given.policy
             )  # refuses a policy for another network before anything is measured
+            if given.measure != "bytes":
+                integer_layers(given.policy)  # and bits that the runtime does not have
         with self._timed("table", "measuring costs"):
             reference = self.cost.reference
             share = None if given.target is None else Target.of(given.target, given.unit).share(reference)
@@ -119,7 +122,13 @@ class Job:
         """What the outputs mean: as the task says, or seen from labels or, without them, from outputs."""
         given, some = self.given, self.given.labelled
         if some is None:
-            return divergence.likelihood_of(self.outputs, given.task)
+            chosen = choose(self.outputs, task=given.task)
+            if given.task is None:
+                name = chosen.likelihood.name
+                self.notes.append(
+                    f"outputs are read as {name} ({chosen.reason}); give the task if they are not"
+                )
+            return chosen.likelihood
         outputs = divergence.outputs_of(given.network, some[0])
         return choose(outputs, some[1], task=given.task).likelihood
 
@@ -226,7 +235,7 @@ class Job:
             return szd_file(
                 network, given.network, self.units, self._kept(policy), given.inputs,
                 max_bytes=None if share is None else int(share * self.cost.reference), evaluation=given.evaluation,
-                likelihood=self.likelihood, meta=given.meta, seed=given.seed,
+                likelihood=self.likelihood, deployed=given.deployed, meta=given.meta, seed=given.seed,
             )  # fmt: skip
         original = Policy(
             tuple(LayerPolicy(name, shape.outputs) for name, shape in self.units.layers.items())

@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from szilard.compression.policies.compiled_policy import compile_policy
+from szilard.compression.policies.file_units import in_units, of_file
 from szilard.compression.policies.policy import Policy
-from szilard.deploy import Compiled, Units
+from szilard.deploy import Compiled
 from szilard.deploy.int8 import Evaluation, quality
 
 EXAMPLES = 16  # on which the file is compared with PyTorch
@@ -63,23 +64,11 @@ def onnx_file(
     Raises:
         SzilardError: as :func:`szilard.compression.policies.compiled_policy.compile_policy`.
     """
-    units = deployed.get("inputs")
-    given = _in(units, inputs)
+    given = in_units(deployed.get("inputs"), inputs)
     arguments = {"threads": threads, **deployed}
     compiled = compile_policy(network, policy, given[:EXAMPLES], given, **arguments)
     if evaluation is None:
         return OnnxFile(compiled)
-    ood = None if evaluation.ood is None else _in(units, evaluation.ood)
-    data = Evaluation(_in(units, evaluation.x), _targets(deployed.get("targets"), evaluation.y), ood)
+    data = of_file(evaluation, deployed)
     first = compile_policy(original, untouched, given[:EXAMPLES], given, **arguments)
     return OnnxFile(compiled, quality(first, data), quality(compiled, data))
-
-
-def _in(units: Units | None, x: Tensor) -> Tensor:
-    """Inputs in the units of the file."""
-    return x if units is None else (x.double() * units.scale + units.shift).to(x.dtype)
-
-
-def _targets(units: Units | None, y: Tensor) -> Tensor:
-    """Targets in the units of the answers of the file."""
-    return y if units is None else (y.double() * units.scale + units.shift).to(y.dtype)

@@ -56,9 +56,10 @@ def space_of(units: ChannelUnits, bits: Sequence[Bits] = FLOAT_BITS, *, branches
     if len(bits) > 1:
         decisions += [Decision(name, "bits", (name,), tuple(bits)) for name in units.layers]
     if not decisions:
+        reasons = [f"{name} stays whole, because {why}" for name, why in list(units.whole.items())[:3]]
         raise SzilardError(
             "no layer of the network can lose channels or bits: "
-            + "; ".join(f"{name} stays whole, because {why}" for name, why in list(units.whole.items())[:3])
+            + ("; ".join(reasons) or "it has no convolution and no linear layer that is called once")
         )
     order = {name: number for number, name in enumerate(units.layers)}
     decisions.sort(key=lambda one: (order[one.layers[0]], one.kind == "bits"))

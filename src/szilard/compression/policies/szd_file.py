@@ -13,6 +13,7 @@ from szilard.compression.channels.units import ChannelUnits
 from szilard.compression.document import to_document
 from szilard.compression.draft import Draft
 from szilard.compression.layers import tensors
+from szilard.compression.policies.file_units import UNITS, in_units, of_file
 from szilard.compression.policies.finishing import to_file
 from szilard.compression.policies.policy import FLOAT, Policy
 from szilard.compression.row_rounding import by_row
@@ -67,6 +68,7 @@ def szd_file(
     max_bytes: int | None,
     evaluation: Evaluation | None,
     likelihood: Likelihood,
+    deployed: Mapping[str, Any],
     meta: Mapping[str, Any],
     seed: int,
 ) -> SzdFile:
@@ -81,6 +83,7 @@ def szd_file(
         max_bytes: largest size; None: as small as :func:`szilard.compress` makes it by default.
         evaluation: data that judge, or None.
         likelihood: of the outputs.
+        deployed: arguments of :func:`szilard.deploy.compile`; of its units the quality is.
         meta: of the file.
         seed: of the compression.
     """
@@ -88,8 +91,10 @@ def szd_file(
     made = to_file(small, original, units, kept, inputs, meta=meta, seed=seed, progress=False, **options)
     if evaluation is None:
         return SzdFile(made.data, made.network, notes=made.notes)
+    asked = {"task": likelihood, **{name: value for name, value in deployed.items() if name in UNITS}}
+    example, data = in_units(asked.get("inputs"), inputs[:2]), of_file(evaluation, asked)
     before, after = (
-        quality(deploy.compile(network, inputs[:2], backend="eager", task=likelihood), evaluation)
+        quality(deploy.compile(network, example, backend="eager", **asked), data)
         for network in (original, made.network)
     )
     return SzdFile(made.data, made.network, before, after, made.notes)

@@ -13,6 +13,7 @@ _UNITS: dict[str, dict[str, float]] = {
     "joules": {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "µJ": 1e-6, "nJ": 1e-9},
     "bytes": {"B": 1.0, "kB": 1e3, "KiB": 1024.0, "MB": 1e6, "MiB": 1024.0**2},
 }
+FUNCTION = "units"  #: of a user's own function; amounts are numbers that it returns
 _AMOUNT = re.compile(r"\s*([0-9.]+(?:e[-+]?[0-9]+)?)\s*([a-zA-Zµ]*)\s*")
 
 
@@ -30,11 +31,11 @@ class Target:
 
     @classmethod
     def of(cls, given: float | str, unit: str) -> Target:
-        """A number between 0 and 1 is a share; text has a unit, such as "1.5ms"; bytes need none.
+        """A number between 0 and 1 is a share; text has a unit, such as "1.5ms"; bytes and a user's function need none.
 
         Args:
             given: as a user writes it.
-            unit: of the cost that is searched for: "seconds", "joules" or "bytes".
+            unit: of the cost that is searched for: "seconds", "joules", "bytes", or "units" of a user's function.
 
         Raises:
             SzilardError: it is neither.
@@ -58,9 +59,9 @@ class Target:
             return cls(amount * units[found[2]], unit)
         if amount < 1:
             return cls(amount)
-        if unit == "bytes" and amount > 1:
+        if unit in ("bytes", FUNCTION) and amount > 1:
             return cls(amount, unit)
-        raise SzilardError(f"{wrong}; the original itself costs 1")
+        raise SzilardError(f"{wrong}; a share is below 1")
 
     def share(self, reference: float) -> float:
         """As a share of the original's cost ``reference``.
