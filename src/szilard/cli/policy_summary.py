@@ -49,6 +49,7 @@ def figures_of(found: Found, file: Path, out: Path, policy: Path, page: Path) ->
                 "channels_before": found.sizes.get(layer.name, layer.channels),
                 "weight_bits": layer.weight_bits,
                 "activation_bits": layer.activation_bits,
+                "gone": layer.name in found.gone,
             }
             for layer in found.policy.layers
         ],
@@ -74,16 +75,19 @@ def show(figures: dict[str, Any], *, wide: bool) -> None:
 
 def _layers(layers: Sequence[dict[str, Any]]) -> table.Table:
     names = [printable(layer["name"], _LETTERS) for layer in layers]
+    counts = [0 if layer["gone"] else layer["channels"] for layer in layers]
     columns = [
         table.Column(["layer"], names, right=False),
         table.Column(["channels", "before"], [f"{layer['channels_before']:,}" for layer in layers]),
-        table.Column(["", "after"], [f"{layer['channels']:,}" for layer in layers]),
+        table.Column(["", "after"], [f"{kept:,}" for kept in counts]),
         table.Column(
-            ["", "kept"], [percent(one["channels"] / one["channels_before"], 0) for one in layers], worth=10
+            ["", "kept"],
+            [percent(kept / one["channels_before"], 0) for kept, one in zip(counts, layers, strict=True)],
+            worth=10,
         ),
     ]
     for heading, key in (("weights", "weight_bits"), ("inputs", "activation_bits")):
-        cells = [_bits(layer[key]) if layer["channels"] else "gone" for layer in layers]
+        cells = ["gone" if layer["gone"] else _bits(layer[key]) for layer in layers]
         columns.append(table.Column([heading], cells, worth=50))
     return table.Table(columns)
 

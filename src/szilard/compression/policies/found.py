@@ -40,6 +40,7 @@ class Found:
         space: that was searched; None for a policy that was given.
         sensitivity: of every option; None for a policy that was given.
         whole: layers that keep all channels, with the reason.
+        gone: layers that the network does not have, because their branch has no channels.
         compiled: for ONNX Runtime; None if the target is bytes.
         content: the bytes of the file, ``.onnx`` or ``.szd``.
         notes: for the user, one sentence each.
@@ -66,6 +67,7 @@ class Found:
     space: Space | None = None
     sensitivity: Sensitivity | None = None
     whole: dict[str, str] = field(default_factory=dict)
+    gone: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 

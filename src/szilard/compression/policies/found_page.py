@@ -37,8 +37,12 @@ def view(found: Found, name: str) -> GalenView:
         notes=found.notes,
         layers=[
             LayerBar(
-                layer.name, layer.channels, found.sizes.get(layer.name, layer.channels), layer.weight_bits,
-                layer.activation_bits, found.whole.get(layer.name, ""),
+                layer.name,
+                0 if layer.name in found.gone else layer.channels,
+                found.sizes.get(layer.name, layer.channels),
+                layer.weight_bits,
+                layer.activation_bits,
+                found.whole.get(layer.name, ""),
             )
             for layer in found.policy.layers
         ],

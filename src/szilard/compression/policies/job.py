@@ -222,6 +222,7 @@ class Job:
             space=None if searched is None else searched.space,
             sensitivity=None if searched is None else searched.sensitivity,
             whole=dict(self.units.whole),
+            gone=frozenset(self.units.layers).difference(dict(plain.named_modules())),
             notes=[*self.notes, *cost.notes, *(file.notes if isinstance(file, SzdFile) else ())],
             seconds=self.seconds,
         )
