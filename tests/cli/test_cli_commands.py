@@ -28,6 +28,7 @@ OWN_MEANING = {
     "seed",
     "batch",
     "threads",
+    "noisy",
     "target",
     "time",
     "resume",
