@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import two_convolutions
 from torch import nn
 
 from szilard import SzilardError, SzilardWarning, cost
@@ -20,21 +21,7 @@ from szilard.compression.policies.space import Decision, Space
 from szilard.cost.energy import joules_of_products
 from szilard.cost.record import Cost
 
-
-def small():
-    torch.manual_seed(0)
-    layers = (
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(8, 6, 3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(96, 4),
-    )
-    return nn.Sequential(*layers).eval()
-
-
-NETWORK = small()
+NETWORK = two_convolutions.small()
 X = torch.randn(20, 3, 6, 6)
 UNITS = ChannelUnits.of(NETWORK, X)
 WEIGHTS = 3 * 8 * 9 + 8 * 6 * 9 + 96 * 4

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import two_convolutions
 from torch import nn
 
 from szilard import SzilardError
@@ -26,20 +27,7 @@ pytest.importorskip("onnxruntime")
 HERE = {"processor": "one", "onnxruntime": "1.0", "threads": "1"}
 
 
-def small():
-    torch.manual_seed(0)
-    layers = (
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(8, 6, 3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(96, 4),
-    )
-    return nn.Sequential(*layers).eval()
-
-
-NETWORK = small()
+NETWORK = two_convolutions.small()
 X = torch.randn(5, 3, 6, 6)
 UNITS = ChannelUnits.of(NETWORK, X)
 SPACE = Space(

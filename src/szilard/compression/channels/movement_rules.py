@@ -87,7 +87,8 @@ def _moved(call: Call, tensors: list[Any], function: Any) -> Found:
     spread = [one.spread(call.shape(at)) for one, at in zip(marks, tensors, strict=True) if one is not None]
     try:
         result = function(spread)
-    except (RuntimeError, TypeError, NotImplementedError, IndexError):  # not for integers
+    except (RuntimeError, TypeError, NotImplementedError, IndexError):
+        # The function does not take int64, in which channels are numbered: they stay, and the reason names it.
         return call.unknown()
     return _condensed(call, result, call.value)
 

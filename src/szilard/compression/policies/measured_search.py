@@ -120,12 +120,10 @@ class Search:
             self._measure(found)
 
     def _measure(self, trial: Trial) -> None:
-        number = self.history.trials.index(trial)
         share = self.real.measured(trial.choice)
         for place, one in enumerate(self.history.trials):
-            if one.choice == trial.choice and place != number:
+            if one.choice == trial.choice:
                 self.history.measure(place, share)
-        self.history.measure(number, share)
         self.real.observe(self._measured)
 
     def _tell(self, trials: object) -> None:
