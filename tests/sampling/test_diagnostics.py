@@ -81,7 +81,8 @@ def test_khat_is_the_shape_of_the_tail_of_the_weights():
 
 
 @pytest.mark.parametrize(
-    ("ratios", "message"), [(torch.zeros(5), "at least 25"), (torch.full((30,), torch.inf), "NaN or infinite")]
+    ("ratios", "message"),
+    [(torch.zeros(5), "at least 25"), (torch.full((30,), torch.inf), "NaN or infinite")],
 )
 def test_ratios_that_have_no_khat(ratios, message):
     with pytest.raises(SzilardError, match=message):

@@ -117,7 +117,12 @@ def test_values_out_of_range_are_refused(given, message):
 
 @pytest.mark.parametrize(
     ("scales", "message"),
-    [([], "0 scales for 1"), ([torch.ones(3)], "has shape"), ([0.0], "positive"), ([float("nan")], "positive")],
+    [
+        ([], "0 scales for 1"),
+        ([torch.ones(3)], "has shape"),
+        ([0.0], "positive"),
+        ([float("nan")], "positive"),
+    ],
 )
 def test_scales_that_do_not_fit_are_refused(scales, message):
     sampler = Langevin([nn.Parameter(torch.zeros(2))], 0.1, 5)

@@ -114,7 +114,7 @@ def _quantities(predictive: Predictive, y: Tensor, rows: Tensor, scale: float) -
     nll = mixture_nll(predictive, y) + math.log(scale)
     inside = float(within95(predictive, y).sum())
     roots = {
-        "rmse": (means.mean(0) - y).square(),
+        "rmse": (predictive.averaged(means) - y).square(),
         "aleatoric": predictive.aleatoric().double(),
         "epistemic": predictive.epistemic().double(),
     }

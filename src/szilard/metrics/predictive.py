@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,14 +29,18 @@ class Predictive:
     the draws and the mutual information of draw and label (nats), or the mean of the variances and the
     variance of the means (Depeweg et al. 2018).
 
+    Attributes:
+        weights: of the draws in every average, float64 ``[S]`` with sum 1; None if they are equal.
+
     Raises:
-        SzilardError: values that are NaN or infinite, of the wrong shape, or not probabilities or variances.
+        SzilardError: values that are NaN or infinite, of the wrong shape, or not probabilities, variances or weights.
     """
 
     probabilities: Tensor | None = None
     means: Tensor | None = None
     variances: Tensor | None = None
     multilabel: bool = False
+    weights: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name in ("probabilities", "means", "variances"):
@@ -53,6 +57,8 @@ class Predictive:
             raise SzilardError("a Predictive takes either probabilities or both means and variances")
         if self.means is not None and self.variances is not None:
             _check_gaussian(self.means, self.variances)
+        if self.weights is not None:
+            _check_weights(self.weights, self.n_samples)
 
     @classmethod
     def from_logits(cls, logits: Tensor) -> Predictive:
@@ -93,7 +99,19 @@ class Predictive:
 
     def of_draws(self, chosen: Tensor) -> Predictive:
         """The predictions of some of the draws, by index ``[S']``."""
-        return self._each(lambda value: value[chosen])
+        weights = None if self.weights is None else self.weights[chosen]
+        chosen_ones = replace(self, weights=None)._each(lambda value: value[chosen])
+        return chosen_ones if weights is None else chosen_ones.weighted(weights)
+
+    def weighted(self, weights: Tensor | None) -> Predictive:
+        """The same predictions with other weights of the draws.
+
+        Args:
+            weights: ``[S]``, at least 0, of any positive sum; None: equal ones.
+        """
+        return replace(
+            self, weights=None if weights is None else weights.double().cpu() / weights.double().sum().cpu()
+        )
 
     def of_inputs(self, count: int) -> Predictive:
         """The predictions for the first inputs."""
@@ -105,7 +123,17 @@ class Predictive:
             None if value is None else change(value)
             for value in (self.probabilities, self.means, self.variances)
         )
-        return Predictive(p, means, variances, self.multilabel)
+        return Predictive(p, means, variances, self.multilabel, self.weights)
+
+    def averaged(self, values: Tensor) -> Tensor:
+        """The mean over the draws, with their weights.
+
+        Args:
+            values: ``[S, ...]``.
+        """
+        if self.weights is None:
+            return values.mean(0)
+        return torch.tensordot(self.weights.to(values), values, 1)
 
     @property
     def target_type(self) -> DataTargets:
@@ -140,7 +168,7 @@ class Predictive:
     @property
     def mean(self) -> Tensor:
         """Averaged probabilities ``[N, C, ...]``, or mean prediction ``[N, ...]``."""
-        return self.samples.mean(0)
+        return self.averaged(self.samples)
 
     @property
     def variance(self) -> Tensor:
@@ -165,13 +193,15 @@ class Predictive:
     def aleatoric(self) -> Tensor:
         """Mean entropy of the draws (nats), or mean noise variance, ``[N, ...]``."""
         if self.variances is not None:
-            return self.variances.mean(0)
-        return self._entropy(self.samples, 2).mean(0)
+            return self.averaged(self.variances)
+        return self.averaged(self._entropy(self.samples, 2))
 
     def epistemic(self) -> Tensor:
         """Mutual information of draw and label (nats, at least 0), or variance of the means, ``[N, ...]``."""
         if self.means is not None:
-            return self.means.var(0, correction=0)
+            if self.weights is None:
+                return self.means.var(0, correction=0)
+            return self.averaged((self.means - self.mean).square())
         return (self.entropy() - self.aleatoric()).clamp_min(0.0)
 
     def _classes(self) -> Tensor:
@@ -214,7 +244,8 @@ def flat(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> 
             return predictive, y
         means, variances = predictive.samples, predictive.variances
         flattened = variances if variances is None else variances.flatten(1)
-        return Predictive(means=means.flatten(1), variances=flattened), y.flatten()
+        made = Predictive(means=means.flatten(1), variances=flattened, weights=predictive.weights)
+        return made, y.flatten()
     p = predictive.samples
     if predictive.multilabel:
         p = p.flatten(1)
@@ -224,7 +255,9 @@ def flat(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> 
     if ignore_index is not None:
         counted = y != ignore_index
         p, y = (p, y) if bool(counted.all()) else (p[:, counted], y[counted])
-    return (predictive if p is predictive.samples else Predictive(probabilities=p)), y
+    if p is predictive.samples:
+        return predictive, y
+    return Predictive(probabilities=p, weights=predictive.weights), y
 
 
 def matching_probabilities(probabilities: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -282,6 +315,15 @@ def _check_gaussian(means: Tensor, variances: Tensor) -> None:
         )
     if variances.numel() and variances.min() <= 0:
         raise SzilardError("the predictive variances must be positive; the observation noise has vanished")
+
+
+def _check_weights(weights: Tensor, count: int) -> None:
+    if weights.shape != (count,):
+        raise SzilardError(f"{count} draws need as many weights, not {list(weights.shape)}")
+    if not bool(weights.isfinite().all()) or float(weights.min()) < 0 or abs(float(weights.sum()) - 1) > 1e-6:
+        raise SzilardError(
+            "the weights of draws must be at least 0 and add up to 1; use weighted(), which divides"
+        )
 
 
 def _precise(values: Tensor) -> Tensor:

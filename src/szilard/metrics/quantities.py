@@ -17,7 +17,7 @@ def of_quantities(predictive: Predictive, y: Tensor, scale: float) -> dict[str, 
     means = predictive.samples.double()
     below = within95(predictive, y)
     return {
-        "rmse": float((means.mean(0) - y.double()).square().mean().sqrt()) * scale,
+        "rmse": float((predictive.averaged(means) - y.double()).square().mean().sqrt()) * scale,
         "nll": float((mixture_nll(predictive, y) + math.log(scale)).mean()),
         "coverage95": float(below.mean()),
         "aurc": risk_coverage(predictive, y)[2] * scale**2,
@@ -30,15 +30,17 @@ def mixture_nll(predictive: Predictive, y: Tensor) -> Tensor:
     """Negative log density of each target under the mixture of the draws, nats, of ``y``'s shape."""
     means, variances, y = *_moments(predictive), y.double()
     log_density = -0.5 * ((y - means).square() / variances + variances.log() + math.log(2 * math.pi))
-    return math.log(len(means)) - log_density.logsumexp(0)
+    if predictive.weights is None:
+        return math.log(len(means)) - log_density.logsumexp(0)
+    shares = predictive.weights.log().view(-1, *[1] * (log_density.dim() - 1))
+    return -(log_density + shares).logsumexp(0)
 
 
 def within95(predictive: Predictive, y: Tensor) -> Tensor:
     """1 for each target inside the central 95 % of the mixture of the draws, else 0; float64."""
     means, variances = _moments(predictive)
-    below = torch.special.ndtr((y.double() - means) / variances.sqrt()).mean(
-        0
-    )  # the mixture's distribution at y
+    # The mixture's distribution at y.
+    below = predictive.averaged(torch.special.ndtr((y.double() - means) / variances.sqrt()))
     return ((below > 0.025) & (below < 0.975)).double()
 
 

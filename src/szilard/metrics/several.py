@@ -148,4 +148,7 @@ def _columns(predictive: Predictive) -> list[Predictive]:
     whole = predictive.cpu()
     means, variances = whole.samples, whole.variances
     assert variances is not None
-    return [Predictive.from_gaussian(means[..., n], variances[..., n]) for n in range(means.shape[2])]
+    return [
+        Predictive.from_gaussian(means[..., n], variances[..., n]).weighted(whole.weights)
+        for n in range(means.shape[2])
+    ]

@@ -69,10 +69,14 @@ def diagnose(values: Tensor) -> Diagnostics:
     if chains < 2:
         raise SzilardError("R̂ compares chains, and there is one; run at least two (chains=2)")
     if draws < 4:
-        raise SzilardError(f"R̂ needs at least four draws of each chain, and there are {draws}; keep more draws")
+        raise SzilardError(
+            f"R̂ needs at least four draws of each chain, and there are {draws}; keep more draws"
+        )
     array = values.detach().cpu().double().numpy()
     if not np.isfinite(array).all():
-        raise SzilardError("a draw gives NaN or infinite values; the chain has diverged, so use a smaller step")
+        raise SzilardError(
+            "a draw gives NaN or infinite values; the chain has diverged, so use a smaller step"
+        )
     array = array[:, :, array.reshape(-1, array.shape[2]).std(0) > 0]
     if not array.shape[2]:
         raise SzilardError("all draws are the same network, so that there is nothing to compare")

@@ -127,7 +127,9 @@ class Langevin(Optimizer):
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         given = list(scales)
         if len(given) != len(parameters):
-            raise SzilardError(f"there are {len(given)} scales for {len(parameters)} parameters; give one for each")
+            raise SzilardError(
+                f"there are {len(given)} scales for {len(parameters)} parameters; give one for each"
+            )
         for parameter, scale in zip(parameters, given, strict=True):
             made = torch.as_tensor(scale, dtype=parameter.dtype, device=parameter.device)
             if made.dim() and made.shape != parameter.shape:
