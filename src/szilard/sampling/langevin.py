@@ -90,7 +90,7 @@ class Langevin(Optimizer):
                 loss = closure()
         number = 0
         for group in self.param_groups:
-            width = math.sqrt(group["lr"])
+            width = math.sqrt(self.rate(group))
             keep, deviation = group["momentum"], math.sqrt(group["temperature"] / group["n_data"])
             for parameter in group["params"]:
                 number += 1
@@ -107,6 +107,10 @@ class Langevin(Optimizer):
                 parameter.add_(velocity * scale, alpha=0.5)
             group["step"] += 1
         return loss
+
+    def rate(self, group: dict[str, Any]) -> float:
+        """h² of a group."""
+        return float(group["lr"])
 
     def noise(self, group: dict[str, Any], number: int, like: Tensor) -> Tensor:
         """Standard normal numbers of a step for one parameter."""
