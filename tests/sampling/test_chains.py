@@ -10,9 +10,7 @@ from szilard.errors import SzilardError
 from szilard.sampling.chains import Chains
 
 
-@given(
-    st.integers(1, 5), st.integers(1, 6), st.floats(0, 0.9), st.floats(0, 0.9), st.integers(1, 400)
-)
+@given(st.integers(1, 5), st.integers(1, 6), st.floats(0, 0.9), st.floats(0, 0.9), st.integers(1, 400))
 def test_a_run_that_is_not_refused_keeps_all_draws_while_chains_sample(chains, draws, descent, burn, total):
     phases = Chains(chains, draws, descent, burn)
     try:
@@ -42,7 +40,12 @@ def test_phases_of_two_chains():
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [({"chains": 0}, "chains"), ({"draws": 0}, "draws"), ({"descent": 1.0}, "descent"), ({"burn": -0.1}, "burn")],
+    [
+        ({"chains": 0}, "chains"),
+        ({"draws": 0}, "draws"),
+        ({"descent": 1.0}, "descent"),
+        ({"burn": -0.1}, "burn"),
+    ],
 )
 def test_values_out_of_range_are_refused(given, message):
     with pytest.raises(SzilardError, match=message):

@@ -97,3 +97,39 @@ class Chains:
     def _kept(self, chain: int, total: int) -> list[int]:
         _, _, first, end = self.bounds(chain, total)
         return [first + round((number + 1) * (end - first) / self.draws) for number in range(self.draws)]
+
+
+@dataclass(frozen=True)
+class Cycles(Chains):
+    """Chains whose sampling is cycles: each explores, and then its draws are taken close together.
+
+    Args:
+        cycles: of each chain; the draws are divided among them.
+        explore: fraction of a cycle before its draws.
+    """
+
+    cycles: int = 4
+    explore: float = 0.8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.cycles <= self.draws or self.draws % self.cycles:
+            raise SzilardError(
+                f"{self.draws} draws of a chain cannot be divided among {self.cycles} cycles; choose a number of cycles "
+                "that divides them"
+            )
+        if not 0 <= self.explore < 1:
+            raise SzilardError(f"explore is a fraction and must be in [0, 1), not {self.explore:g}")
+
+    def within(self, done: float) -> float:
+        """The fraction of a cycle that has passed after a fraction of the sampling."""
+        return done * self.cycles % 1.0
+
+    def _kept(self, chain: int, total: int) -> list[int]:
+        _, samples, _, end = self.bounds(chain, total)
+        each, length = self.draws // self.cycles, (end - samples) / self.cycles
+        return [
+            samples + round(length * (cycle + self.explore + (1 - self.explore) * (number + 1) / each))
+            for cycle in range(self.cycles)
+            for number in range(each)
+        ]

@@ -1,8 +1,7 @@
-"""An optimiser for a chain: Adam to a mode, then Langevin dynamics from there, with the mode's curvature as scales."""
+"""An optimiser for a chain: Adam to a mode, then Langevin dynamics from there."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,6 +17,9 @@ EPSILON = 1e-8
 class DescendAndSample(Langevin):
     """Adam (Kingma and Ba 2015) while ``descends`` of its groups is true, then a :class:`Langevin` sampler.
 
+    A group has ``lr``, the learning rate of Adam, ``step_size``, h² of the sampler, and ``largest_step``, what
+    ``step_size`` is at most where a method varies it.
+
     Args:
         params: parameters or groups.
         lr: learning rate of Adam.
@@ -25,10 +27,12 @@ class DescendAndSample(Langevin):
         n_data, momentum, temperature, seed, chain: as of :class:`Langevin`.
     """
 
-    def __init__(self, params: Iterable[Any], lr: float, step_size: float, n_data: int, **options: Any) -> None:
+    def __init__(
+        self, params: Iterable[Any], lr: float, step_size: float, n_data: int, **options: Any
+    ) -> None:
         super().__init__(params, lr, n_data, **options)
         for group in self.param_groups:
-            group.update(step_size=step_size, descends=True, descent_step=0)
+            group.update(step_size=step_size, largest_step=step_size, descends=True, descent_step=0)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -64,15 +68,6 @@ class DescendAndSample(Langevin):
         """Whether the next step is one of Adam."""
         return bool(self.param_groups[0]["descends"])
 
-    def gradient_squares(self) -> dict[Tensor, Tensor]:
-        """Mean squares of the gradients at the end of the descent, by parameter; those without a gradient are absent."""
-        count = max(1, self.param_groups[0]["descent_step"])
-        return {
-            parameter: state["exp_avg_sq"] / (1 - BETAS[1] ** count)
-            for parameter, state in self.state.items()
-            if "exp_avg_sq" in state
-        }
-
     def sample(self, scales: Iterable[Tensor | float] | None = None) -> None:
         """Sample from now on.
 
@@ -93,25 +88,3 @@ class DescendAndSample(Langevin):
             group.update(descends=True, descent_step=0)
             for parameter in group["params"]:
                 self.state.pop(parameter, None)
-
-
-def laplace_scales(
-    squares: dict[Tensor, Tensor], prior_stds: Iterable[tuple[Tensor, Tensor | float]], n_data: int, batch: int
-) -> list[Tensor]:
-    """s = √N σ of each parameter, where σ is the standard deviation of a diagonal Laplace approximation.
-
-    The mean square of the gradient of n examples' mean loss is about the Fisher information of one example over n, at
-    a mode. So the precision of the posterior is N n E[g²] + 1/s₀² with the prior's s₀.
-
-    Args:
-        squares: E[g²] by parameter (:meth:`DescendAndSample.gradient_squares`).
-        prior_stds: pairs of a parameter and s₀.
-        n_data: N.
-        batch: n, examples of a batch.
-    """
-    found = []
-    for parameter, std in prior_stds:
-        square = squares.get(parameter, torch.zeros_like(parameter))
-        precision = n_data * batch * square + torch.as_tensor(std, dtype=square.dtype).pow(-2)
-        found.append(math.sqrt(n_data) * precision.rsqrt())
-    return found

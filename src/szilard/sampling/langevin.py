@@ -144,15 +144,19 @@ class Langevin(Optimizer):
                 raise SzilardError("the scales of a sampler must be positive and finite")
             self.state[parameter]["scale"] = made.expand_as(parameter).clone()
 
-    @torch.no_grad()
+    def restart_velocities(self) -> None:
+        """Forget velocities; the next step draws new ones."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter].pop("velocity", None)
+
     def restart(self, chain: int | None = None) -> None:
-        """Forget velocities, as where a new chain starts; scales stay.
+        """Begin a new chain; scales stay.
 
         Args:
-            chain: number of the new chain.
+            chain: its number.
         """
+        self.restart_velocities()
         for group in self.param_groups:
             if chain is not None:
                 group["chain"] = chain
-            for parameter in group["params"]:
-                self.state[parameter].pop("velocity", None)

@@ -46,9 +46,7 @@ def largest_curvature(
             with torch.no_grad():
                 for p, start, v, s in zip(parameters, kept, direction, scales, strict=True):
                     p.copy_(start + size * s * v)
-            moved = [
-                (new - old) * s / size for new, old, s in zip(gradient(), base, scales, strict=True)
-            ]
+            moved = [(new - old) * s / size for new, old, s in zip(gradient(), base, scales, strict=True)]
             found = _norm(moved)
             if not math.isfinite(found):
                 return math.inf
