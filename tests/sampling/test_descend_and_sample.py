@@ -29,7 +29,7 @@ def test_a_chain_descends_samples_and_starts_again():
     made = DescendAndSample([x], 0.1, 0.5, 10)
     x.grad = torch.ones(3)
     made.step()
-    made.sample([2.0])
+    made.sample({x: 2.0})
     assert not made.descends
     assert set(made.state[x]) == {"scale"}
     made.step()

@@ -20,7 +20,7 @@ def chain(precision, lr, momentum, *, steps, chains=4000, scale=None, temperatur
     x = nn.Parameter(torch.zeros(chains, len(precision)))
     sampler = Langevin([x], lr, N, momentum=momentum, temperature=temperature, seed=seed)
     if scale is not None:
-        sampler.set_scales([torch.tensor(scale).expand_as(x)])
+        sampler.set_scales({x: torch.tensor(scale).expand_as(x)})
     for _ in range(steps):
         x.grad = x.detach() * precision / N  # of U/N
         sampler.step()
@@ -51,6 +51,39 @@ def test_scales_make_a_stiff_posterior_mix():
     assert torch.allclose(quick, torch.tensor([1e-4, 1.0]), rtol=0.09)
 
 
+@pytest.mark.parametrize("dial", [0.0, 0.5, 0.9, 1.0])
+def test_an_anchored_chain_samples_between_q_and_the_posterior(dial):
+    """In a Gaussian posterior of precision Λ with q of precision λ: precision d Λ + (1 - d) λ (a correlation of .8)."""
+    precision = torch.tensor([[10.0, -8.0], [-8.0, 10.0]])
+    x = nn.Parameter(torch.zeros(4000, 2))
+    sampler = Langevin([x], 0.3, N)
+    sampler.set_scales({x: (N / 10) ** 0.5})
+    sampler.anchor(dial)
+    for _ in range(150):
+        x.grad = x.detach() @ precision / N
+        sampler.step()
+    expected = torch.linalg.inv(dial * precision + (1 - dial) * 10 * torch.eye(2))
+    found = x.detach().T.cov()
+    assert torch.allclose(found, expected, atol=0.1 * float(expected.diag().max()))
+
+
+def test_the_density_of_the_anchor_is_normal():
+    x = nn.Parameter(torch.tensor([1.0, -2.0]))
+    sampler = Langevin([x], 0.1, 25)
+    with pytest.raises(SzilardError, match="needs scales"):
+        sampler.anchor(0.5)
+    sampler.set_scales({x: torch.tensor([5.0, 10.0])})
+    with pytest.raises(SzilardError, match="dial must be in"):
+        sampler.anchor(1.5)
+    sampler.anchor(0.5)
+    with torch.no_grad():
+        x.add_(torch.tensor([0.5, 3.0]))
+    expected = (
+        torch.distributions.Normal(torch.tensor([1.0, -2.0]), torch.tensor([1.0, 2.0])).log_prob(x).sum()
+    )
+    assert sampler.log_anchor_density() == pytest.approx(expected.item(), rel=1e-6)
+
+
 def test_noise_is_a_function_of_seed_chain_and_step():
     def after(steps, **given):
         x = nn.Parameter(torch.zeros(3))
@@ -75,7 +108,7 @@ def test_a_chain_continues_from_its_state_dict():
 
     x = nn.Parameter(torch.ones(4))
     sampler = Langevin([x], 0.1, N, momentum=0.5)
-    sampler.set_scales([2.0])
+    sampler.set_scales({x: 2.0})
     for _ in range(3):
         step(x, sampler)
     state, place = copy.deepcopy(sampler.state_dict()), x.detach().clone()
@@ -92,7 +125,7 @@ def test_a_chain_continues_from_its_state_dict():
 def test_a_restart_draws_a_new_velocity_and_keeps_scales():
     x = nn.Parameter(torch.ones(2))
     sampler = Langevin([x], 0.1, N, momentum=0.9)
-    sampler.set_scales([3.0])
+    sampler.set_scales({x: 3.0})
     x.grad = torch.zeros(2)
     sampler.step()
     sampler.restart(chain=5)
@@ -116,15 +149,13 @@ def test_values_out_of_range_are_refused(given, message):
 
 
 @pytest.mark.parametrize(
-    ("scales", "message"),
-    [
-        ([], "0 scales for 1"),
-        ([torch.ones(3)], "has shape"),
-        ([0.0], "positive"),
-        ([float("nan")], "positive"),
-    ],
+    ("scale", "message"),
+    [(torch.ones(3), "has shape"), (0.0, "positive"), (float("nan"), "positive")],
 )
-def test_scales_that_do_not_fit_are_refused(scales, message):
-    sampler = Langevin([nn.Parameter(torch.zeros(2))], 0.1, 5)
+def test_scales_that_do_not_fit_are_refused(scale, message):
+    x = nn.Parameter(torch.zeros(2))
+    sampler = Langevin([x], 0.1, 5)
     with pytest.raises(SzilardError, match=message):
-        sampler.set_scales(scales)
+        sampler.set_scales({x: scale})
+    with pytest.raises(SzilardError, match="does not move"):
+        sampler.set_scales({torch.zeros(2): 1.0})

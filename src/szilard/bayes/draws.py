@@ -87,8 +87,8 @@ def point_copy(network: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def put_values(source: nn.Module, target: nn.Module) -> None:
-    """Copy the values and buffers that a point copy has of its own."""
+    """Copy the values and buffers that two copies both have of their own: not supports, nor σ into a point copy."""
     values = dict(source.named_parameters()) | dict(source.named_buffers())
     for name, tensor in [*target.named_parameters(), *target.named_buffers()]:
-        if tensor is not values[name]:
+        if name in values and tensor is not values[name]:
             tensor.copy_(values[name])

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes.draws import Draws
+from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
 from szilard.methods import draws
-from szilard.data.unseen import StandIns
 
 
 def spread_out(count: int, samples: int) -> list[int]:

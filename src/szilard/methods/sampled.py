@@ -19,6 +19,7 @@ from szilard.cost.inputs import Inputs
 from szilard.data import Split
 from szilard.errors import SzilardError
 from szilard.likelihood import Likelihood
+from szilard.likelihood.free_energy import free_energy
 from szilard.likelihood.targets import TaskName
 from szilard.methods import checks, inputs, of_draws
 from szilard.methods.method import Method
@@ -156,24 +157,29 @@ class Sampled(Method):
         return Draws(made, self.phases.count, Mixture(self.task, self._given))
 
     def _convert(self, network: nn.Module) -> nn.Module:
+        made = self._on_supports(network, point=True)
+        for weight in bayes.weights(made).values():
+            weight.set_prior(bayes.make_prior(self.prior, self.prior_scale))
+        return made
+
+    def _on_supports(self, network: nn.Module, *, point: bool, **more: Any) -> nn.Module:
         return bayes.bayesianize(
             network,
             self.density,
             fresh=self.density < 1,
-            prior=self.prior,
-            prior_scale=self.prior_scale,
             allocation=self.allocation,
             input_shape=self.input_shape,
             dense_stem=self.dense_stem,
             pattern=self.pattern,
-            point=True,
+            point=point,
             seed=self.seed,
+            **more,
             **self._which(),
         )
 
     def optimizer(self, network: nn.Module, lr: float | None = None) -> DescendAndSample:
         """Adam that becomes a sampler (:class:`~szilard.sampling.descend_and_sample.DescendAndSample`)."""
-        trained = [p for p in _draws(network).chain.parameters() if p.requires_grad]
+        trained = [p for p in draws_of(network).chain.parameters() if p.requires_grad]
         if not trained:
             raise SzilardError(
                 "all parameters of the network are frozen; call requires_grad_(True) on those to sample"
@@ -225,21 +231,21 @@ class Sampled(Method):
         """Return to the last draw of the chain, or to the start of its sampling."""
         self._went_back = True
         self.diverged += 1
-        held = _draws(network)
+        held = draws_of(network)
         last = (
             held.done - 1 if held.done % self.draws else held.done
         )  # the start waits in the next draw's place
         put_values(held.members[min(last, len(held.members) - 1)], held.chain)
 
     def _divergence(self, network: nn.Module) -> Tensor:
-        return -log_prior(parameter_priors(_draws(network).chain))
+        return -log_prior(parameter_priors(draws_of(network).chain))
 
     def _before_forward(self, network: nn.Module) -> None:
         super()._before_forward(network)
-        self.moves.listen(_draws(network).chain, self.step, self.total_steps or 0)
+        self.moves.listen(draws_of(network).chain, self.step, self.total_steps or 0)
 
     def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
-        held, total = _draws(network), self.total_steps or 0
+        held, total = draws_of(network), self.total_steps or 0
         sampler = self._sampler(optimizer)
         super().after_step(held.chain, optimizer)
         self.moves.apply(held.chain, optimizer, self.step, total)
@@ -277,27 +283,37 @@ class Sampled(Method):
                     parameter.normal_(generator=generator).mul_(size)
 
     def _begin_sampling(self, held: Draws, sampler: DescendAndSample) -> None:
-        assert self._batch is not None
-        priors = parameter_priors(held.chain)
-        x, _ = self._batch
-        generator = torch.Generator().manual_seed(mix(self.seed, _CURVATURE, self.step))
-        with self._same_buffers(held):
-            curvature = curvature_diagonal(
-                lambda: self._forward(held, x), self.likelihood, [one.parameter for one in priors],
-                generator,
-            )  # fmt: skip
-        sampler.sample(posterior_scales(curvature, [one.std for one in priors], self.n_data, inputs.count(x)))
+        sampler.sample(self._scales(held))
         put_values(held.chain, held.members[held.done])  # where a chain that diverges goes back to
         self._reference = math.inf
 
+    def _scales(self, held: Draws) -> dict[Tensor, Tensor | float]:
+        """s of the parameters that are sampled: those of a Laplace approximation where the chain is."""
+        assert self._batch is not None
+        x, _ = self._batch
+        priors = parameter_priors(held.chain)
+        generator = torch.Generator().manual_seed(mix(self.seed, _CURVATURE, self.step))
+        parameters = [one.parameter for one in priors]
+        with self._same_buffers(held):
+            found = curvature_diagonal(lambda: self._forward(held, x), self.likelihood, parameters, generator)
+        scales = posterior_scales(found, [one.std for one in priors], self.n_data, inputs.count(x))
+        return dict(zip(parameters, scales, strict=True))
+
     def _set_step(self, held: Draws, sampler: DescendAndSample) -> None:
         """Give the sampler the largest step that the curvature allows."""
-        parameters = [p for group in sampler.param_groups for p in group["params"]]
-        scales = [sampler.state[p].get("scale", 1.0) for p in parameters]
+        parameters = [
+            p for group in sampler.param_groups for p in group["params"] if "scale" in sampler.state[p]
+        ]
+        scales = [sampler.state[p]["scale"] for p in parameters]
         largest = largest_curvature(self._gradient(held, parameters), parameters, scales, seed=self.seed)
+        largest = self._curvature_of_target(largest)
         if 0 < largest < math.inf:
             for group in sampler.param_groups:
                 group["step_size"] = group["largest_step"] = self.step_size * 0.5**self.diverged / largest
+
+    def _curvature_of_target(self, largest: float) -> float:
+        """The largest curvature of what is sampled, from that of the posterior, in scaled coordinates."""
+        return largest
 
     def _gradient(self, held: Draws, parameters: Sequence[nn.Parameter]) -> Callable[[], Sequence[Tensor]]:
         """The gradients of the loss of the last batch; buffers and random numbers are those of the first call."""
@@ -307,8 +323,8 @@ class Sampled(Method):
         def gradient() -> Sequence[Tensor]:
             with self._same_buffers(held), torch.enable_grad():
                 output = self._forward(held, x)
-                energy = self._meant(output).loss(output, y).mean()
-                value = energy + self._divergence(held) / self.n_data
+                meant, weight = self._meant(output), 1 / self.n_data
+                value = free_energy(output, y, self._divergence(held), task=meant, weight=weight).total
                 found = torch.autograd.grad(value, parameters, allow_unused=True)
             return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
@@ -349,7 +365,7 @@ class Sampled(Method):
         Raises:
             SzilardError: training ended before all draws were kept.
         """
-        held = _draws(network)
+        held = draws_of(network)
         if held.done < self.phases.count:
             raise SzilardError(
                 f"training of {self.label} ended at step {self.step}, when {held.done} of {self.phases.count} draws "
@@ -407,7 +423,12 @@ class Sampled(Method):
         self.diverged, self._reference = state["diverged"], state["reference"]
 
 
-def _draws(network: nn.Module) -> Draws:
+def draws_of(network: nn.Module) -> Draws:
+    """The posterior of draws that a network is or contains.
+
+    Raises:
+        SzilardError: there is none.
+    """
     found = ensemble_in(network)
     if not isinstance(found, Draws):
         raise SzilardError(

@@ -115,8 +115,8 @@ class Cycles(Chains):
         super().__post_init__()
         if not 1 <= self.cycles <= self.draws or self.draws % self.cycles:
             raise SzilardError(
-                f"{self.draws} draws of a chain cannot be divided among {self.cycles} cycles; choose a number of cycles "
-                "that divides them"
+                f"{self.draws} draws of a chain cannot be divided among {self.cycles} cycles; choose a number that "
+                "divides them"
             )
         if not 0 <= self.explore < 1:
             raise SzilardError(f"explore is a fraction and must be in [0, 1), not {self.explore:g}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -68,7 +68,7 @@ class DescendAndSample(Langevin):
         """Whether the next step is one of Adam."""
         return bool(self.param_groups[0]["descends"])
 
-    def sample(self, scales: Iterable[Tensor | float] | None = None) -> None:
+    def sample(self, scales: Mapping[Tensor, Tensor | float] | None = None) -> None:
         """Sample from now on.
 
         Args:

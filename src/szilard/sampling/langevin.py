@@ -9,7 +9,7 @@ where the usual Euler step of SGLD widens the variance by lr · curvature / 2.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
 import torch
@@ -32,6 +32,8 @@ class Langevin(Optimizer):
 
     The noise of a step is a function of (seed, chain, step, number of the parameter), so that nothing but the state
     dict is needed to continue with the same bits.
+
+    After :meth:`anchor` the target is p^d q^(1-d), where q is the normal distribution of the scales about the anchors.
 
     Args:
         params: parameters or groups, as for every optimiser of torch.
@@ -67,7 +69,7 @@ class Langevin(Optimizer):
             raise SzilardError(f"n_data must be at least 1, not {n_data}")
         defaults = {
             "lr": lr, "momentum": momentum, "temperature": temperature, "n_data": n_data, "seed": seed,
-            "chain": chain, "step": 0,
+            "chain": chain, "step": 0, "dial": 1.0,
         }  # fmt: skip
         super().__init__(params, defaults)
 
@@ -101,12 +103,57 @@ class Langevin(Optimizer):
                 if "velocity" not in state:  # what the noise of a step before this one would have left
                     state["velocity"] = self.noise(group, -number, parameter).mul_(deviation)
                 scale = width * state["scale"] if "scale" in state else width
-                velocity = state["velocity"].sub_(parameter.grad * scale)
+                velocity = state["velocity"].sub_(self._gradient(parameter, group["dial"], state) * scale)
                 parameter.add_(velocity * scale, alpha=0.5)
                 velocity.mul_(keep).add_(noise, alpha=math.sqrt(1 - keep * keep) * deviation)
                 parameter.add_(velocity * scale, alpha=0.5)
             group["step"] += 1
         return loss
+
+    def _gradient(self, parameter: Tensor, dial: float, state: dict[str, Tensor]) -> Tensor:
+        """Of the potential per example: d g + (1 - d) (θ - m) / s²."""
+        assert parameter.grad is not None
+        if "anchor" not in state or dial == 1:
+            return parameter.grad
+        pull = (parameter - state["anchor"]) / state["scale"].square()
+        return pull.mul_(1 - dial).add_(parameter.grad, alpha=dial)
+
+    @torch.no_grad()
+    def anchor(self, dial: float) -> None:
+        """Sample p^d q^(1-d) from now on, where q = N(θ now, s²/N) for the scales s; parameters without stay free.
+
+        Args:
+            dial: d from 0, which is q, to 1, which is the posterior.
+
+        Raises:
+            SzilardError: another d, or no scales.
+        """
+        if not 0 <= dial <= 1:
+            raise SzilardError(
+                f"dial must be in [0, 1], from variational (0) to the posterior (1), not {dial:g}"
+            )
+        for group in self.param_groups:
+            group["dial"] = float(dial)
+            for parameter in group["params"]:
+                if "scale" in self.state[parameter]:
+                    self.state[parameter]["anchor"] = parameter.detach().clone()
+        if not any("anchor" in state for state in self.state.values()):
+            raise SzilardError("an anchored sampler needs scales; call set_scales first")
+
+    @torch.no_grad()
+    def log_anchor_density(self) -> float:
+        """ln q of the parameters' values, nats."""
+        total = 0.0
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                state = self.state[parameter]
+                if "anchor" not in state:
+                    continue
+                std = state["scale"].double() / math.sqrt(group["n_data"])
+                error = (parameter.double() - state["anchor"].double()) / std
+                total -= float((0.5 * error.square() + std.log()).sum())
+                total -= 0.5 * math.log(2 * math.pi) * parameter.numel()
+        return total
 
     def rate(self, group: dict[str, Any]) -> float:
         """h² of a group."""
@@ -118,23 +165,23 @@ class Langevin(Optimizer):
         return normal(torch.tensor([seed, 0]), list(like.shape), like)
 
     @torch.no_grad()
-    def set_scales(self, scales: Iterable[Tensor | float]) -> None:
-        """Set s of each parameter, in the order of the groups; directions in which the posterior is wide need large s.
+    def set_scales(self, scales: Mapping[Tensor, Tensor | float]) -> None:
+        """Set s of parameters; directions in which the posterior is wide need a large one.
 
         Args:
-            scales: tensors of the parameters' shapes, or numbers; positive. The posterior's standard deviations times
-                √N make all directions alike, and ``lr`` then is a share of the largest step.
+            scales: by parameter, tensors of the parameters' shapes or numbers; positive. The posterior's standard
+                deviations times √N make all directions alike, and ``lr`` then is a share of the largest step.
 
         Raises:
-            SzilardError: another number of scales, another shape, or a scale that is not positive and finite.
+            SzilardError: a tensor that is not a parameter of the sampler, another shape, or a scale that is not
+                positive and finite.
         """
-        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
-        given = list(scales)
-        if len(given) != len(parameters):
-            raise SzilardError(
-                f"there are {len(given)} scales for {len(parameters)} parameters; give one for each"
-            )
-        for parameter, scale in zip(parameters, given, strict=True):
+        held = {id(parameter) for group in self.param_groups for parameter in group["params"]}
+        for parameter, scale in scales.items():
+            if id(parameter) not in held:
+                raise SzilardError(
+                    "a scale is of a tensor that the sampler does not move; give those of its groups"
+                )
             made = torch.as_tensor(scale, dtype=parameter.dtype, device=parameter.device)
             if made.dim() and made.shape != parameter.shape:
                 raise SzilardError(
