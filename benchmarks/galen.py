@@ -18,11 +18,12 @@ Parts, in this order; without ``--part`` all of them:
 * search: a policy for each searcher, target and seed.
 * train: fine-tunes the networks of these policies, and writes their files.
 * judge: accuracy of the files on the test set.
+* ranking: KL of these policies without training and after a few steps of it, beside the accuracy after the short one.
 * measure: latency of all files; let nothing else run meanwhile.
 
 Each finished cell is kept in the scratch folder: a run that was stopped continues, and ``--workers 2`` shares the cells
-of search, train and judge between two processes. ``--quick``: one seed, fewer policies, images and steps, 2,000 test
-images; gates that rest on training are not judged then.
+of search, train, judge and ranking between two processes. ``--quick``: one seed, fewer policies, images and steps,
+2,000 test images; gates that rest on training are not judged then.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from policies import (
     galen_tables,
     layer_times,
     plan,
+    ranking,
     searching,
     timing,
     toys,
@@ -58,8 +60,8 @@ from policies.kept import Kept, Row
 from policies.material import Material, resnet20
 from szilard import atomic, deploy
 
-PARTS = ("toy", "bounds", "search", "train", "judge", "measure")
-SHARED = ("search", "train", "judge")  # parts whose cells several processes can make
+PARTS = ("toy", "bounds", "search", "train", "judge", "ranking", "measure")
+SHARED = ("search", "train", "judge", "ranking")  # parts whose cells several processes can make
 ROOT = Path(__file__).parents[1]
 NOTHING = 0.5  # seconds of a part whose cells were there already
 
@@ -143,6 +145,15 @@ class Run:
     def _original(self, images: Any) -> Row:
         network = compiled_networks.original(self.material.network, self.material.calibration(0, 64), None)
         return {"accuracy": finished_networks.accuracy(network, images), "images": len(images.y)}
+
+    def ranking(self) -> None:
+        effects = ranking.Effects(self.material, self.settings)
+        self.kept.fill(
+            {
+                ranking.name(one.cell): lambda one=one: ranking.measured(one.cell, effects, self.kept)
+                for one in ranking.chosen(self.settings, self.quick)
+            }
+        )
 
     def measure(self) -> None:
         """Latency of all files; it is measured again each time."""

@@ -94,6 +94,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "galen-layers": lambda: table(policy_tables.LAYER_COLUMNS, policy_tables.layer_body),
     "galen-empty": lambda: table(galen_tables.EMPTY_COLUMNS, galen_tables.empty_body),
     "galen-uniform": lambda: table(galen_tables.UNIFORM_COLUMNS, galen_tables.uniform_body),
+    "galen-ranking": lambda: table(galen_tables.RANKING_COLUMNS, galen_tables.ranking_body),
     "galen-toy": lambda: table(galen_tables.TOY_COLUMNS, galen_tables.toy_body),
     "galen-chain": chain,
 }

@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+from policies import ranking
 from policies.kept import Kept
 from policies.plan import SEARCHERS, Finish, Settings, cells, finishes
 from policies.timing import ORIGINAL
@@ -43,7 +44,8 @@ def found(kept: Kept, settings: Settings, quick: bool) -> dict[str, Any]:
     Returns:
         ``quick``, ``settings``, ``runs`` by part; ``toy``: rows; ``bounds``: latencies without training; ``searches``:
         rows of policies, of which one for each seed has the ``sensitivity``; ``networks``: rows of finished networks
-        with what is known of their accuracy and latency; ``original``: accuracy and latency.
+        with what is known of their accuracy and latency; ``ranking``: rows of policies with KLs and accuracy;
+        ``original``: accuracy and latency.
     """
     latencies = kept.get(LATENCIES) or {}
     networks = []
@@ -60,8 +62,20 @@ def found(kept: Kept, settings: Settings, quick: bool) -> dict[str, Any]:
         "bounds": kept.get("bounds") or {},
         "searches": _sensitivity_once(searches),
         "networks": networks,
+        "ranking": _ranked(kept, settings, quick),
         "original": (kept.get(ORIGINAL_JUDGED) or {}) | latencies.get(ORIGINAL, {}),
     }
+
+
+def _ranked(kept: Kept, settings: Settings, quick: bool) -> list[dict[str, Any]]:
+    """KLs of policies before and after a few steps of training, and accuracy after the short fine-tuning."""
+    rows = []
+    for one in ranking.chosen(settings, quick):
+        kls, judged = kept.get(ranking.name(one.cell)), kept.get(judged_name(one))
+        if kls is not None and judged is not None:
+            cell = one.cell
+            rows.append({"searcher": cell.searcher, "target": cell.target, "seed": cell.seed} | kls | judged)
+    return rows
 
 
 def _sensitivity_once(searches: list[dict[str, Any]]) -> list[dict[str, Any]]:

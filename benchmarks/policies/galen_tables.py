@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from common.harness import spread
+from policies import ranking
 from policies.galen_figures import GATES, figures, networks, verdict
 from policies.plan import DEFAULT, INT8, LABELS, LEVELS, MATCHED, PRUNED, PRUNED_INT8, SEARCHERS, SHORT
 from policies.policy_tables import LAYER_COLUMNS, POLICY_COLUMNS, layer_body, policy_body
@@ -40,6 +41,12 @@ LEVEL_COLUMNS = (
 TOY_COLUMNS = ("searcher", "optimum of the toy found")
 EMPTY_COLUMNS = ("network", "ms", "of the original")
 UNIFORM_COLUMNS = ("channels kept", "float32", "int8")
+RANKING_COLUMNS = (
+    "policy",
+    "target",
+    "test accuracy %",
+    *("KL without training" if not steps else f"KL, {steps} steps" for steps in ranking.STEPS),
+)
 ROWS = (
     *((name, "0.4") for name in SEARCHERS), (PRUNED, "0.4"), (PRUNED_INT8, "0.4"), (INT8, ""), (DEFAULT, MATCHED),
 )  # fmt: skip
@@ -66,15 +73,16 @@ def search_body(found: Found) -> list[list[str]]:
         rows = networks(found, searcher, target, SHORT)
         if not rows:
             continue
-        seconds = [
-            row["seconds"]["search"]
-            for row in found["searches"]
-            if (row["searcher"], row["target"]) == (searcher, target) and "search" in row["seconds"]
+        searched = [
+            row for row in found["searches"] if (row["searcher"], row["target"]) == (searcher, target)
         ]
+        seconds = [row["seconds"]["search"] for row in searched if "search" in row["seconds"]]
         judged = [row["accuracy"] for row in rows if "accuracy" in row]
+        lowered = sum(_lowered(row, found) for row in searched)
+        again = f" (lowered for {lowered} of {len(rows)})" if lowered else ""
         body.append([
             LABELS.get(searcher, searcher),
-            "that of uniform int8" if target == MATCHED else target or "none",
+            ("that of uniform int8" if target == MATCHED else target or "none") + again,
             f"{statistics.fmean(seconds) / 60:.1f}" if seconds else "",
             spread([row["kl_before"] for row in rows]),
             spread([row["kl"] for row in rows]),
@@ -135,6 +143,24 @@ def chain_body(found: Found) -> list[list[str]]:
     return body
 
 
+def ranking_body(found: Found) -> list[list[str]]:
+    """Policies by their accuracy after the short fine-tuning, under RANKING_COLUMNS, and what each KL says of it."""
+    rows = found.get("ranking", [])
+    if not rows:
+        return []
+    body = [
+        [
+            LABELS.get(searcher, searcher),
+            "that of uniform int8" if target == MATCHED else target or "none",
+            f"{100 * accuracy:.2f}",
+            *(f"{kl:.3f}" for kl in kls),
+        ]
+        for searcher, target, accuracy, kls in ranking.by_policy(rows)
+    ]
+    correlated = [spread(each, 2) if each else "" for each in ranking.correlations(rows)]
+    return [*body, ["rank correlation", "", "", *correlated]]
+
+
 def empty_body(found: Found) -> list[list[str]]:
     """Networks with nearly no channels, under EMPTY_COLUMNS."""
     bounds = found.get("bounds", {})
@@ -162,6 +188,12 @@ def _chain_counts(found: Found) -> list[int]:
     return sorted({row["evaluations"] for row in found.get("toy", []) if row["space"] == "chain"})
 
 
+def _lowered(row: Row, found: Found) -> bool:
+    """Whether a search was made again with a lower target, because no policy met the first one as measured."""
+    wanted = found["bounds"]["int8"] if row["target"] == MATCHED else row["target"]
+    return bool(row["trials"]) and float(row["share"]) < float(wanted) - 1e-9
+
+
 def _ratios(rows: Sequence[Row]) -> str:
     measured = [row["ratio"] for row in rows if "ratio" in row]
     return spread(measured) if measured else ""
@@ -176,5 +208,6 @@ ALL: tuple[tuple[str, Sequence[str], Callable[[Found], list[list[str]]]], ...] =
     ("short fine-tuning", SEARCH_COLUMNS, search_body),
     ("the default searcher", LEVEL_COLUMNS, level_body),
     ("its policies at 0.4", POLICY_COLUMNS, policy_body),
+    ("KL and accuracy of policies", RANKING_COLUMNS, ranking_body),
     ("figures", FIGURE_COLUMNS, figure_body),
 )

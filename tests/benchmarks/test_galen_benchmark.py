@@ -13,7 +13,7 @@ from torch import nn
 import galen as command
 from files.accuracy import Images
 from files.pretrained import Source
-from policies import collected, finished_networks, plan, searching, timing, toys, uniform_policies
+from policies import collected, finished_networks, plan, ranking, searching, timing, toys, uniform_policies
 from policies.kept import Kept
 from policies.material import Material
 from policies.plan import DEFAULT, INT8, MATCHED, PRUNED, Cell, Finish
@@ -268,6 +268,9 @@ def test_collected_results_join_what_is_known_of_a_network(material, kept):
     finish = Finish(next(iter(jobs.values())), plan.LONG)
     kept.make(finish.name, lambda: finished_networks.trained(finish, material, SMALL, kept, search))
     kept.make(collected.judged_name(finish), lambda: {"accuracy": 0.9, "images": 20})
+    short = Finish(next(iter(jobs.values())), plan.SHORT)
+    kept.make(collected.judged_name(short), lambda: {"accuracy": 0.8, "images": 20})
+    kept.make(ranking.name(short.cell), lambda: {"kls": [0.3, 0.2, 0.1]})
     kept.make(collected.LATENCIES, lambda: {finish.name: {"ratio": 0.4}, "original": {"ms": 2.0}})
     collected.note_run(kept, "search", 5.0, 2, {"load": "0.1"})
     collected.note_run(kept, "search", 6.0, 2, {"load": "0.1"})
@@ -276,7 +279,20 @@ def test_collected_results_join_what_is_known_of_a_network(material, kept):
     assert ["sensitivity" in row for row in found["searches"]] == [True, False]
     assert found["original"] == {"ms": 2.0}
     assert found["runs"]["search"]["seconds"] == 11
+    assert [(row["seed"], row["kls"], row["accuracy"]) for row in found["ranking"]] == [
+        (0, [0.3, 0.2, 0.1], 0.8)
+    ]
     json.dumps(found, allow_nan=False)
+
+
+def test_kls_of_the_ranking_are_those_of_the_search(material, kept):
+    cell = Cell(INT8, "", 0)
+    searching.found(cell, material, SMALL, kept, BOUNDS)
+    found = ranking.measured(cell, ranking.Effects(material, SMALL), kept)["kls"]
+    assert len(found) == len(ranking.STEPS)
+    assert found[0] > 0
+    assert max(found[1:]) <= found[0]  # the lower one of before and after
+    assert ranking.chosen(SMALL, True)[0].level == plan.SHORT
 
 
 def test_searchers_meet_the_toy():

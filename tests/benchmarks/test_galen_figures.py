@@ -14,6 +14,7 @@ from policies import galen_figures, galen_pictures, galen_tables, plan
 from policies.plan import DEFAULT, INT8, LONG, MATCHED, PRUNED, SHORT, UNLABELLED
 
 matplotlib.use("Agg")
+RANKED = (("greedy", "0.4", 0.88, 3.0), ("random", "0.4", 0.82, 1.0), (INT8, "", 0.9, 4.0))
 
 
 def network(
@@ -28,7 +29,8 @@ def network(
 
 def search(searcher: str, target: str, seed: int, **others: Any) -> dict[str, Any]:
     return {
-        "searcher": searcher, "target": target, "seed": seed, "policy": [["conv1", 12, 32, 32], ["fc", 10, 8, 8]],
+        "searcher": searcher, "target": target, "seed": seed, "share": 0.7 if target == MATCHED else float(target),
+        "policy": [["conv1", 12, 32, 32], ["fc", 10, 8, 8]],
         "table_error": 2.0 + seed, "seconds": {"search": 60.0 * (1 + seed), "table": 9.0}, "notes": [],
         "trials": [[0.4, 0.3, None], [0.39, 0.5, 0.41], [0.3, None, None]], **others,
     }  # fmt: skip
@@ -71,6 +73,10 @@ def found() -> dict[str, Any]:
         ] + [
             {"space": "chain", "searcher": "evolution", "seed": 0, "evaluations": count, "kl": 1.0, "optimum": None}
             for count in (3, 9)
+        ],
+        "ranking": [
+            {"searcher": name, "target": target, "seed": seed, "accuracy": accuracy, "kls": [kl, kl, 1 - accuracy]}
+            for name, target, accuracy, kl in RANKED for seed in (0, 1)
         ],
         "bounds": {
             "uniform": [{"share": 0.5, "float32": 0.45, "int8": 0.4}], "int8": 0.7, "original_ms": 2.0, "noise": "",
@@ -205,3 +211,19 @@ def test_pictures_are_of_what_was_tried_and_finished(found, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"galen_frontier.png", "galen_sensitivity.png"}
     assert galen_pictures.points(found, "random") == [(0.4, 0.3), (0.41, 0.5)]  # measured where it was
     assert galen_pictures.bars(found) == ({"conv1": 0.1}, {"fc": 0.002})
+
+
+def test_the_ranking_has_the_most_accurate_policy_first_and_correlations(found):
+    body = galen_tables.ranking_body(found)
+    assert [row[0] for row in body] == [INT8, "greedy", "random", "rank correlation"]
+    assert body[0][1:4] == ["none", "90.00", "4.000"]
+    assert body[-1][3:] == ["-1.00 ±0.00", "-1.00 ±0.00", "1.00 ±0.00"]
+    assert galen_tables.ranking_body({}) == []
+
+
+def test_a_search_with_a_lower_target_is_marked(found):
+    assert not any("lowered" in row[1] for row in galen_tables.search_body(found))
+    one = next(row for row in found["searches"] if (row["searcher"], row["target"]) == (DEFAULT, "0.4"))
+    one["share"] = 0.388
+    marked = [row[1] for row in galen_tables.search_body(found) if "lowered" in row[1]]
+    assert marked == ["0.4 (lowered for 1 of 2)"]
