@@ -18,7 +18,7 @@ from szilard.methods.sampled import Sampled
 from szilard.methods.sampled import draws_of as _draws
 from szilard.networks.takes import call
 from szilard.sampling.descend_and_sample import DescendAndSample
-from szilard.topology.moves import Moves
+from szilard.topology.moves import GrowthFactory, Moves
 
 
 class Dial(Sampled):
@@ -52,7 +52,7 @@ class Dial(Sampled):
         dial: float = 0.9,
         descent: float = 0.5,
         initial_std: float = 0.1,
-        growth: Any = "noisy",
+        growth: str | GrowthFactory = "noisy",
         lr_log_std: float = 10.0,
         **options: Any,
     ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from szilard import atomic
 from szilard.report import classes as by_class
-from szilard.report import draw, prior_section, sections, summary
+from szilard.report import draw, prior_section, sections, summary, trust
 from szilard.report.quality_table import rows
 from szilard.run.read import MethodRun, Run, read
 from szilard.run.result import is_number
@@ -53,6 +53,7 @@ def render(run: Run) -> str:
         "supports": sections.supports(run),
         "posteriors": sections.posteriors(run),
         "priors": prior_section.tables(run),
+        "trusted": trust.trusted(run),
         "uncertain": sections.uncertain_by_method(run),
     }
     return template.render(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from szilard.errors import printable
+from szilard.run import chains_result
 
 _LETTERS = 300  # characters of a name or a sentence on a page or in a table
 _MOST_CLASSES = 100_000
@@ -34,6 +35,8 @@ def check(content: Any) -> tuple[dict[str, Any], list[str]]:
       ``coverage95``, ``aleatoric``, ``epistemic`` and optionally ``intervals``;
     * ``prior``: of a run with a prior from another one: ``source``, ``chosen``, ``without``, ``fine_tuning``: texts;
       ``folds``, a whole number; ``nll``: held-out NLL by name of the way to train;
+    * ``chains``: of a method that keeps draws of chains: ``chains``, ``draws``, ``diverged``, ``gradients``, whole
+      numbers; ``rhat``, ``ess_bulk``, ``ess_tail``, numbers or None; ``worst``, text;
     * ``cost``: by name, ``{"value": a number or None, "source": text}``, and ``batch`` and ``threads`` if they are
       there and positive.
 
@@ -72,6 +75,11 @@ def check(content: Any) -> tuple[dict[str, Any], list[str]]:
     take("by_class", _are_classes, lambda value: [_of_class(row) for row in value])
     take("by_target", _are_targets, lambda value: [_of_target(row) for row in value])
     take("prior", _is_prior, _of_prior)
+    take(
+        "chains",
+        lambda value: chains_result.is_valid(value, is_number),
+        lambda value: chains_result.converted(value, text),
+    )
     take("cost", lambda value: isinstance(value, dict), lambda value: _costs(value, wrong))
     return found, wrong
 

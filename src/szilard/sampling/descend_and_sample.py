@@ -35,7 +35,7 @@ class DescendAndSample(Langevin):
             group.update(step_size=step_size, largest_step=step_size, descends=True, descent_step=0)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Move all parameters that have a gradient."""
         if not self.param_groups[0]["descends"]:
             return super().step(closure)  # type: ignore[arg-type]

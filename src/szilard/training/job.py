@@ -19,6 +19,7 @@ from szilard.data import DataSet
 from szilard.data.batching import sizes
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.methods import Method
+from szilard.methods.chain_figures import ChainFigures, of_chains
 from szilard.model import checkpoint, details, evaluate, saved_network
 from szilard.run import arrays, lock
 from szilard.run.folder import MethodFolder, to_json
@@ -44,6 +45,7 @@ class Job:
         made_from: "network", "options" and "data": specs from which the same objects can be built again.
         prior: what is told in ``result.json`` about a prior from a run; empty if there is none.
         identity: more settings that determine the result.
+        chains: of a method that keeps draws of chains, after training, in the first process.
     """
 
     fabric: Fabric
@@ -58,6 +60,7 @@ class Job:
     progress: bool
     prior: dict[str, Any] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
+    chains: ChainFigures | None = field(default=None, init=False)
 
     def run(self, network: nn.Module, *, resume: bool, overwrite: bool) -> Run:
         """Train the prepared ``network``, evaluate it once on the test set, and write all files."""
@@ -108,6 +111,7 @@ class Job:
             cost=cost,
             history=history,
             folder=None if files is None else files.path,
+            chains=self.chains,
         )
 
     def _untrained(self, network: nn.Module) -> float:
@@ -256,6 +260,7 @@ class Job:
             low_density.warn(network, method)
         if diverged is not None:
             warnings.warn(diverged, SzilardWarning, stacklevel=2)
+        self.chains = of_chains(method, network, data.valid, seed)
         if self.files is not None:
             pictures = arrays.of_predictions(data, predictive, elsewhere)
             arrays.save(self.files.arrays, start | arrays.of_posterior(network, "end") | pictures)
@@ -286,6 +291,8 @@ class Job:
             }
             if diverged is not None:
                 result["diverged"] = diverged
+            if self.chains is not None:
+                result["chains"] = self.chains.to_dict()
             if self.prior:
                 result["prior"] = self.prior
             atomic.write(self.files.result, (to_json(result, indent=2) + "\n").encode())

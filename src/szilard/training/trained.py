@@ -10,6 +10,7 @@ from torch import nn
 
 from szilard.cost import Cost
 from szilard.methods import Method
+from szilard.methods.chain_figures import ChainFigures
 from szilard.training.prior_folds import Choice
 
 
@@ -27,6 +28,7 @@ class Run:
         choice: with a prior from a run, what the folds chose.
         controls: with a prior from a run, "fan-in" (the same method without it) and "fine-tuning" (maximum likelihood
             from the source's weights).
+        chains: of a method that keeps draws of chains: R̂ and effective draws, by which to trust the posterior.
     """
 
     method: str
@@ -40,3 +42,4 @@ class Run:
     folder: Path | None = None
     choice: Choice | None = None
     controls: dict[str, Run] = field(default_factory=dict, repr=False)
+    chains: ChainFigures | None = None

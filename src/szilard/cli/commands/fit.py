@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -159,7 +159,7 @@ def _show(out: Path, quiet: bool, as_json: bool, wide: bool) -> None:
     import shlex
 
     from szilard import atomic, report
-    from szilard.cli import detail_tables, figures, output, prior_table
+    from szilard.cli import chain_verdicts, detail_tables, figures, output, prior_table
     from szilard.errors import printable
     from szilard.run.folder import RunFolder
 
@@ -168,7 +168,9 @@ def _show(out: Path, quiet: bool, as_json: bool, wide: bool) -> None:
         written = report.write(out)
         if as_json:
             rows, title = figures.of_runs(runs)
-            told = {"prior": {str(out): found}} if (found := prior_table.of_run(out)) else {}
+            told: dict[str, Any] = {"prior": {str(out): found}} if (found := prior_table.of_run(out)) else {}
+            if chains := chain_verdicts.of_run(out):
+                told["chains"] = {str(out): chains}
             output.as_json(
                 {"run": str(out), "report": str(written), "judged": title, "networks": rows} | told
             )
@@ -176,6 +178,7 @@ def _show(out: Path, quiet: bool, as_json: bool, wide: bool) -> None:
         if not quiet:
             detail_tables.show(figures.show(runs, wide=wide), wide=wide, elsewhere=figures.ELSEWHERE)
             prior_table.show(out, wide=wide)
+            chain_verdicts.show(out)
         output.say(printable(str(written)))
     except KeyboardInterrupt as stop:
         folder = RunFolder(out)
