@@ -14,7 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("kernels", "cost", "metrics", "data", "networks"),
     ("sparse", "coding"),
     ("bayes", "codec", "file"),
-    ("topology", "deploy", "solve"),
+    ("topology", "deploy", "solve", "sampling"),
     ("methods",),
     ("run",),
     ("model", "report"),

@@ -16,10 +16,10 @@ FOUND = {
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ({}, "The chains agree (R̂ 1.00), and 32 draws are worth 32 independent ones, which are few"),
+        ({}, "but 32 draws are worth 32 independent ones, too few for quantiles. Keep more draws."),
         ({"draws": 200}, "The chains agree (R̂ 1.00), and 800 draws are worth 400 independent ones."),
         ({"rhat": 1.03, "draws": 200}, "For published figures R̂ should be at most 1.01"),
-        ({"ess_bulk": 12.0}, "worth 12 independent ones, which are few for a mean"),
+        ({"ess_bulk": 12.0, "draws": 80}, "worth 12 independent ones, too few for quantiles. Run longer"),
         ({"rhat": 1.8}, "four local posteriors averaged, not one posterior"),
         ({"rhat": 1.8, "chains": 12}, "12 local posteriors averaged"),
         (

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from szilard.methods.acdc import ACDC as ACDC
     from szilard.methods.bayesian_compression import BayesianCompression as BayesianCompression
     from szilard.methods.deterministic import Deterministic as Deterministic
+    from szilard.methods.dial import Dial as Dial
     from szilard.methods.dynamic import ITOP as ITOP
     from szilard.methods.dynamic import SET as SET
     from szilard.methods.dynamic import RigL as RigL
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from szilard.methods.mean_field import MeanField as MeanField
     from szilard.methods.posterior_tickets import PosteriorTickets as PosteriorTickets
     from szilard.methods.published import PublishedSSVI as PublishedSSVI
+    from szilard.methods.sghmc import SGHMC as SGHMC
+    from szilard.methods.sgld import SGLD as SGLD
     from szilard.methods.snfs import SNFS as SNFS
     from szilard.methods.sparse_deterministic import SparseDeterministic as SparseDeterministic
     from szilard.methods.srigl import SRigL as SRigL

@@ -32,10 +32,8 @@ def verdict(found: dict[str, Any]) -> str:
         else f" For published figures R̂ should be at most {PUBLISHED}: run longer chains."
     )
     if effective < FEW:
-        return (
-            f"The chains agree (R̂ {rhat:.2f}), but {worth}, which are few for a mean and too few for quantiles. "
-            "Run longer chains."
-        )
+        more = "Keep more draws." if chains * draws < 2 * FEW else "Run longer chains."
+        return f"The chains agree (R̂ {rhat:.2f}), but {worth}, too few for quantiles. {more}"
     return f"The chains agree (R̂ {rhat:.2f}), and {worth}.{sure}"
 
 
