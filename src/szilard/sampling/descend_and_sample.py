@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -34,21 +34,15 @@ class DescendAndSample(Langevin):
         for group in self.param_groups:
             group.update(step_size=step_size, largest_step=step_size, descends=True, descent_step=0)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Move all parameters that have a gradient."""
-        if not self.param_groups[0]["descends"]:
-            return super().step(closure)  # type: ignore[arg-type]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def _move(self) -> None:
+        if not self.descends:
+            super()._move()
+            return
         for group in self.param_groups:
             group["descent_step"] += 1
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     self._adam(parameter, parameter.grad, group["lr"], group["descent_step"])
-        return loss
 
     def _adam(self, parameter: Tensor, grad: Tensor, lr: float, count: int) -> None:
         state = self.state[parameter]

@@ -90,6 +90,11 @@ class Langevin(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._move()
+        return loss
+
+    def _move(self) -> None:
+        """A step of the sampler."""
         number = 0
         for group in self.param_groups:
             width = math.sqrt(self.rate(group))
@@ -108,7 +113,6 @@ class Langevin(Optimizer):
                 velocity.mul_(keep).add_(noise, alpha=math.sqrt(1 - keep * keep) * deviation)
                 parameter.add_(velocity * scale, alpha=0.5)
             group["step"] += 1
-        return loss
 
     def _gradient(self, parameter: Tensor, dial: float, state: dict[str, Tensor]) -> Tensor:
         """Of the potential per example: d g + (1 - d) (θ - m) / s²."""
