@@ -66,14 +66,14 @@ def of_chains(method: Any, network: nn.Module, probe: Split, seed: int) -> Chain
         return ChainFigures(*common, None, None, None, "")
     count = min(len(probe), PROBES)
     x, y = probe.x[:count], probe.y[:count]
-    predictive = method.predict(network, x, samples=method.phases.count)
+    predictive = method.predict(network, x, samples=method.count)
     values, names = _functions(predictive, y, seed)
     try:
         found = diagnose(values.view(method.chains, method.draws, -1))
     except SzilardError:  # all draws are the same network
         return ChainFigures(*common, None, None, None, "")
     worst = names[int(found.rhat.argmax())] if len(found.rhat) == len(names) else ""
-    most = float(method.phases.count)  # of few draws the estimate can be larger
+    most = float(method.count)  # of few draws the estimate can be larger
     bulk, tail = (min(most, float(one.min())) for one in (found.ess_bulk, found.ess_tail))
     return ChainFigures(*common, found.worst_rhat, bulk, tail, worst)
 

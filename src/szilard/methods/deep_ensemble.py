@@ -23,7 +23,7 @@ from szilard.methods.mixture import Mixture
 from szilard.metrics import Predictive
 from szilard.networks import copied
 from szilard.networks.ensemble import Ensemble, ensemble_in
-from szilard.topology.moves import Optimizers
+from szilard.topology.moves import Optimizers, several
 
 _START = 0x6D62  # separates the random numbers of a member's first weights from others
 
@@ -185,9 +185,8 @@ class DeepEnsemble(Method):
             _reset(self._plain, self.inner.seed), self._given or self.task, self.input_shape
         )
         held.current.load_state_dict(fresh.state_dict())
-        for one in optimizer if isinstance(optimizer, list | tuple) else [optimizer]:
-            if one is not None:
-                one.state.clear()
+        for one in several(optimizer):
+            one.state.clear()
 
     # -- after training -----------------------------------------------------------------------------
 

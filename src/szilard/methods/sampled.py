@@ -131,6 +131,11 @@ class Sampled(Method):
     def _phases(self) -> Chains:
         return Chains(self.chains, self.draws, self.descent, self.burn)
 
+    @property
+    def count(self) -> int:
+        """Networks that are kept of all chains."""
+        return self.chains * self.draws
+
     def check_run(self, total_steps: int, processes: int, batch_size: int) -> None:
         super().check_run(total_steps, processes, batch_size)
         self.phases.check(total_steps)
@@ -154,7 +159,7 @@ class Sampled(Method):
             made = super().prepare(network, task, input_shape)
         finally:
             self.stored = stored
-        return Draws(made, self.phases.count, Mixture(self.task, self._given))
+        return Draws(made, self.count, Mixture(self.task, self._given))
 
     def _convert(self, network: nn.Module) -> nn.Module:
         made = self._on_supports(network, point=True)
@@ -256,7 +261,7 @@ class Sampled(Method):
                 group["largest_step"] *= 0.5
             self._went_back = False
         if self.phases.keeps(self.step, total):
-            held.collect()
+            self._keep(held, sampler)
         chain = self.phases.starts(self.step, total)
         if chain is not None:
             self._begin(held, chain)
@@ -268,6 +273,10 @@ class Sampled(Method):
             self._begin_sampling(held, sampler)
         if self._since(place) % self.every_curvature == 0:
             self._set_step(held, sampler)
+
+    def _keep(self, held: Draws, sampler: DescendAndSample) -> None:
+        """Keep the position of the chain as a draw."""
+        held.collect()
 
     def _begin(self, held: Draws, chain: int) -> None:
         """Start values of a chain: weights drawn anew at their initial size, everything else as it was initially."""
@@ -366,9 +375,9 @@ class Sampled(Method):
             SzilardError: training ended before all draws were kept.
         """
         held = draws_of(network)
-        if held.done < self.phases.count:
+        if held.done < self.count:
             raise SzilardError(
-                f"training of {self.label} ended at step {self.step}, when {held.done} of {self.phases.count} draws "
+                f"training of {self.label} ended at step {self.step}, when {held.done} of {self.count} draws "
                 f"were kept; train all {self.total_steps} steps, or set total_steps to those that you train"
             )
         super().finish(network, batches, valid)
