@@ -38,7 +38,8 @@ class SGHMC(Sampled):
         n_data: int,
         *,
         friction: float = 0.1,
-        cycles: int = 4,
+        draws: int = 4,
+        cycles: int = 2,
         quiet: float = 0.3,
         explore: float = 0.7,
         burn: float = 0.0,
@@ -52,7 +53,7 @@ class SGHMC(Sampled):
             )
         self.friction, self.cycles, self.quiet, self.explore = friction, cycles, quiet, explore
         self.keeps_velocity = 1 - friction
-        super().__init__(n_data, burn=burn, **options)
+        super().__init__(n_data, draws=draws, burn=burn, **options)
 
     def _phases(self) -> Cycles:
         return Cycles(self.chains, self.draws, self.descent, self.burn, self.cycles, self.explore)
