@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from szilard import bayes, methods
+from szilard.bayes.draws import Draws
 from szilard.data import Split
 from szilard.errors import SzilardError
 from szilard.likelihood.free_energy import free_energy, negative_log_likelihood
-from szilard.bayes.draws import Draws
 from szilard.methods import SSVI, Deterministic, MeanField, PublishedSSVI
 from szilard.sparse import Move
 from szilard.topology import carry_optimizer_state

@@ -27,11 +27,11 @@ OTHERS = {
     "set": ("neuron",),
     "srigl": ("fan-in:0.3",),
 }
+#: Without those that are dense by default, move as another one does, or move weights when a chain begins to sample.
 SPARSE = [
     (name, pattern)
     for name in methods.names()
-    if methods.uses(name, "density")
-    and name not in ("deterministic", "ensemble", "swag")  # dense by default; as its members; as sgld
+    if methods.uses(name, "density") and name not in ("deterministic", "ensemble", "swag", "dial")
     for pattern in OTHERS.get(name, PATTERNS[:1])
 ]
 DATA = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))

@@ -86,9 +86,10 @@ def test_a_run_that_continues_has_the_same_bits(name):
         assert same(state(other), state(two[0])), stop
 
 
-def test_below_density_one_all_draws_have_the_support_of_the_first_descent():
+@pytest.mark.parametrize("name", ["sgld", "dial"])
+def test_below_density_one_all_draws_have_the_support_of_the_first_descent(name):
     network = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 3))
-    method, made, optimizer = start(density=0.3, every=2, network=network, growth_batches=1)
+    method, made, optimizer = start(name, density=0.3, every=2, network=network, growth_batches=1)
     before = [weight.support.flat().clone() for weight in bayes.weights(made.chain).values()]
     train(method, made, optimizer, STEPS)
     after = [weight.support for weight in bayes.weights(made.chain).values()]
