@@ -121,3 +121,20 @@ def test_a_policy_may_say_no_channels_where_a_branch_ends():
     none = [LayerPolicy(one.name, 0) if one.name == "first" else one for one in layers]
     with pytest.raises(SzilardError, match="choose 1 to 8"):
         units.kept_of(Policy(tuple(none)))
+
+
+def test_the_last_layer_of_a_branch_that_goes_may_say_no_channels_too():
+    network = disturbed(Branched("norm"))
+    units = ChannelUnits.of(network, torch.randn(2, 3, 6, 6))
+    sizes = {name: shape.outputs for name, shape in units.layers.items()}
+
+    def kept(**changed):
+        return units.kept_of(
+            Policy(tuple(LayerPolicy(name, changed.get(name[-5:], n)) for name, n in sizes.items()))
+        )
+
+    assert kept(conv1=0, conv2=0) == kept(conv1=0)
+    with pytest.raises(
+        SzilardError, match=r"0 channels for block.conv2, the end of a branch, and 6 for block.conv1"
+    ):
+        kept(conv2=0)

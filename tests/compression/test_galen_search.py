@@ -11,7 +11,7 @@ from torch import nn
 
 from szilard.compression import Policy, galen
 from szilard.compression.channels.units import ChannelUnits
-from szilard.compression.policies import policy_file
+from szilard.compression.policies import harm, policy_file
 from szilard.compression.policies.budget import cheapest
 from szilard.compression.policies.checked import Given
 from szilard.compression.policies.job import HISTORY, Job
@@ -148,6 +148,7 @@ def test_the_best_policy_meets_the_target_as_measured(network, inputs):
         ({"search": "oracle"}, "choose one of evolution"),
         ({"evaluations": 0}, "evaluations must be a whole number"),
         ({"finetune": -1}, "finetune must be"),
+        ({"folder": __file__}, "is a file, and a search keeps its history in a folder"),
         ({"policy": Policy((LayerPolicy("other", 4),))}, "a layer other, which the network does not have"),
         ({"training": (torch.zeros(3, 1, 5, 5), None)}, "give inputs of one shape"),
         ({"training": (torch.zeros(3, 1, 6, 6), torch.zeros(2))}, "3 training inputs and 2 labels"),
@@ -156,6 +157,33 @@ def test_the_best_policy_meets_the_target_as_measured(network, inputs):
 def test_what_is_refused(network, inputs, changed, message):
     with pytest.raises(SzilardError, match=message):
         galen(network, inputs, **{"target": 0.5, "measure": "energy", "progress": False} | changed)
+
+
+def test_a_policy_that_misses_its_target_is_refused(network, inputs):
+    shapes = ChannelUnits.of(network, inputs).layers
+    whole = Policy(tuple(LayerPolicy(name, shape.outputs) for name, shape in shapes.items()))
+    with pytest.raises(
+        SzilardError, match=r"the policy costs 1\.000 of the original, more than the target 0\.500"
+    ):
+        galen(network, inputs, target=0.5, measure=parameters, policy=whole, progress=False)
+
+
+def test_a_target_below_reach_is_told_in_the_units_that_were_given(network, inputs):
+    with pytest.raises(SzilardError, match=r"the target of 10 units is below .* about [\d.]+ units; give"):
+        galen(network, inputs, target="10", measure=parameters, progress=False, evaluations=2)
+
+
+def test_a_network_that_lost_much_is_said(network, inputs):
+    shapes = ChannelUnits.of(network, inputs).layers
+    little = Policy(tuple(LayerPolicy(n, s.outputs if n == "last" else 1) for n, s in shapes.items()))
+    found = galen(network, inputs, measure=parameters, policy=little, progress=False)
+    assert any("far from the original's (KL of" in note for note in found.notes)
+    assert math.isnan(found.predicted)
+    assert harm.notes(0.1, {"accuracy": 0.9}, {"accuracy": 0.7}) == [
+        "accuracy fell by 20.0 points on the held-out examples; fine-tune the network, or give a larger target or more "
+        "evaluations"
+    ]
+    assert not harm.notes(0.1, {"accuracy": 0.9}, {"accuracy": 0.88})
 
 
 def test_calibration_data_are_needed(network):

@@ -71,6 +71,10 @@ ONE = '[[layers]]\nname = "fc"\nchannels = 10\n'
         ("[[layers]]\nchannels = 10\n", "layer 1 in .* has no name; add it"),
         ('[[layers]]\nname = "fc"\n', "layer 1 in .* has no channels; add it"),
         (ONE + ONE, "has the layer 'fc' twice; remove one"),
+        (
+            '[[layers]]\nname = "a"\nchannels = 3\nweight_bits = 8\n',
+            "has weight_bits and no activation_bits; write both",
+        ),
         ("[[layers]]\nname = 3\nchannels = 10\n", "name = 3; write text"),
         (ONE.replace("10", "10.0"), r"channels = 10.0; write a whole number"),
         (ONE.replace("10", "true"), "channels = true; write a whole number"),

@@ -75,6 +75,8 @@ def test_the_best_so_far_counts_policies_that_meet_the_target():
     assert plot is not None
     assert galen_plots.best_so_far(points, 0.1) is None  # none meets it
     assert galen_plots.best_so_far(Points([0.4, 0.4], [0.1, 0.2], [None] * 2), 0.4) is None  # nothing to see
+    missed = Points([0.4, 0.4], [0.3, 0.1], [None, 0.45])  # the better one is slower than predicted
+    assert galen_plots.best_so_far(missed, 0.4) is None
 
 
 def test_infinite_and_zero_kl_can_be_drawn():

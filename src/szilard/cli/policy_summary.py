@@ -34,7 +34,7 @@ def figures_of(found: Found, file: Path, out: Path, policy: Path, page: Path) ->
         "cost": found.cost,
         "ratio": found.ratio,
         "target": found.target if found.target < float("inf") else None,
-        "predicted": found.predicted,
+        "predicted": found.predicted if found.searcher else None,
         "table_error": found.table_error,
         "kl": found.kl,
         "kl_before": found.kl_before,
@@ -133,15 +133,15 @@ def _quality(figures: dict[str, Any]) -> table.Table:
 
 def _sentences(figures: dict[str, Any]) -> list[str]:
     unit, target = figures["unit"], figures["target"]
-    predicted = f"{amount(figures['predicted'], unit)} predicted"
-    if figures["table_error"] is not None:
+    predicted = "" if figures["predicted"] is None else f"; {amount(figures['predicted'], unit)} predicted"
+    if predicted and figures["table_error"] is not None:
         predicted += f" (the table of costs is off by {figures['table_error']:.2g} % on whole networks)"
     if target is None:
-        found = [f"No target; {predicted}."]
+        found = [f"No target{predicted}."]
     else:
         missed = "" if figures["cost"] <= target else ", which is missed"
         share = percent(target / figures["reference"])
-        found = [f"Target: {amount(target, unit)}, {share} of the original's{missed}; {predicted}."]
+        found = [f"Target: {amount(target, unit)}, {share} of the original's{missed}{predicted}."]
     before = figures["kl_before"]
     tuned = "" if before == figures["kl"] else f"; {nats(before)} before finishing"
     found.append(
@@ -170,7 +170,9 @@ def _work(figures: dict[str, Any]) -> str:
     total = f"{_minutes(sum(figures['seconds'].values()))} min" + (f" ({parts})" if parts else "")
     if not figures["evaluations"]:
         return f"The policy was given; {total}."
-    return f"{figures['evaluations']:,} policies were tried by {figures['searcher']}; {total}."
+    count = figures["evaluations"]
+    tried = "1 policy was" if count == 1 else f"{count:,} policies were"
+    return f"{tried} tried by {figures['searcher']}; {total}."
 
 
 def _minutes(seconds: float) -> str:

@@ -143,7 +143,8 @@ def frontier(
 def best_so_far(points: Points, target: float | None) -> Plot | None:
     """The least KL among the policies that meet the target, by number of policies tried."""
     best, lowest = [], math.inf
-    for cost, nats in zip(points.cost, points.nats, strict=True):
+    for predicted, nats, measured in zip(points.cost, points.nats, points.measured, strict=True):
+        cost = predicted if measured is None else measured
         if target is None or cost <= target * (1 + 1e-9):
             lowest = min(lowest, max(nats, _LEAST))
         best.append(lowest)
@@ -160,7 +161,9 @@ def best_so_far(points: Points, target: float | None) -> Plot | None:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         axes.set_xlabel("policies that were tried")
 
-    caption = "KL of the best policy that meets the target, nats per example"
+    caption = (
+        "KL of the best policy that meets the target, as measured or else as predicted; nats per example"
+    )
     label = "Least KL by number of policies"
     return Plot("The search", svg("galen-search", label, paint, width=THIRD, height=300, left=56), caption)
 

@@ -17,6 +17,7 @@ def kept_by(
     sizes: Mapping[str, int],
     whole: Mapping[str, str],
     optional: Collection[str] = (),
+    ends: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
     """How many units of each pool a policy keeps.
 
@@ -30,12 +31,17 @@ def kept_by(
         sizes: number of units of each pool.
         whole: why layers stay whole.
         optional: layers that can lose all of their channels.
+        ends: the last layer of each branch of a residual sum, with the layer inside of the branch that decides whether
+            it goes. If that has no channels, the last layer may have 0, too, or those that the sum has.
 
     Raises:
         SzilardError: the policy is for another network, or tied layers differ.
     """
     _check_names(policy, outputs)
     wanted = {layer.name: layer.channels for layer in policy.layers}
+    without = _ended(wanted, ends or {})
+    outputs = {name: count for name, count in outputs.items() if name not in without}
+    of_layer = {name: pools for name, pools in of_layer.items() if name not in without}
     for name, count in outputs.items():
         least = 0 if name in optional and fixed[name] == 0 and of_layer[name] else 1
         if not least <= wanted[name] <= count:
@@ -85,6 +91,19 @@ def kept_by(
     return kept
 
 
+def _ended(wanted: Mapping[str, int], ends: Mapping[str, str]) -> set[str]:
+    """The last layers of branches for which a policy says 0 channels, because their branch goes."""
+    found = {name for name in ends if wanted[name] == 0}
+    for name in found:
+        inside = ends[name]
+        if wanted[inside]:
+            raise SzilardError(
+                f"the policy says 0 channels for {printable(name)}, the end of a branch, and {wanted[inside]} for "
+                f"{printable(inside)} inside of it; the branch goes if {printable(inside)} has 0 channels"
+            )
+    return found
+
+
 def _check_names(policy: Policy, outputs: Mapping[str, int]) -> None:
     given = [layer.name for layer in policy.layers]
     for name, count in Counter(given).items():
@@ -94,14 +113,14 @@ def _check_names(policy: Policy, outputs: Mapping[str, int]) -> None:
             )
         if name not in outputs:
             raise SzilardError(
-                f"the policy has a layer {printable(name)}, which the network does not have; it is a policy for "
-                "another network"
+                f"the policy has a layer {printable(name)}, which the network does not have; correct the "
+                "name, or give a policy for this network"
             )
     missing = next((name for name in outputs if name not in set(given)), None)
     if missing is not None:
         raise SzilardError(
-            f"the policy says nothing of layer {printable(missing)}, which the network has; it is a policy for another "
-            "network"
+            f"the policy says nothing of layer {printable(missing)}, which the network has; it is incomplete, or a "
+            "policy for another network"
         )
 
 

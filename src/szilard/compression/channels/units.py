@@ -233,7 +233,17 @@ class ChannelUnits:
             {name: len(pool.units) for name, pool in self.pools.items()},
             self.whole,
             {name for name, pools in self.of_layer.items() if all(self.pools[one].optional for one in pools)},
+            self._ends(),
         )
+
+    def _ends(self) -> dict[str, str]:
+        """The last layer of each branch that can go, with the layer whose channels decide whether it does."""
+        known = {} if self._plan is None else self._plan.branches
+        return {
+            known[units].reader: pool.layers[0]
+            for pool in self.pools.values()
+            if pool.optional and (units := frozenset(pool.units)) in known
+        }
 
     def _pool(self, name: str) -> Pool:
         if name not in self.pools:

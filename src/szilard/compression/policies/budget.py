@@ -14,6 +14,22 @@ from szilard.compression.policies.problem import Problem
 from szilard.compression.policies.space import Choice
 from szilard.errors import SzilardError
 
+
+class TargetTooSmall(SzilardError):
+    """No policy of the search reaches the target.
+
+    Attributes:
+        least: what the smallest policy reaches, as a share of the original's cost.
+    """
+
+    def __init__(self, text: str, least: float) -> None:
+        super().__init__(text)
+        self.least = least
+
+    def __reduce__(self) -> tuple[type[TargetTooSmall], tuple[str, float]]:
+        return TargetTooSmall, (str(self), self.least)
+
+
 _SWEEPS = 4  # over all decisions, when the cheapest choice is looked for
 
 
@@ -49,9 +65,10 @@ def cheapest(problem: Problem) -> Choice:
     if lowest <= problem.target:
         return found
     least = math.ceil(lowest * 1000) / 1000
-    raise SzilardError(
+    raise TargetTooSmall(
         f"the target {problem.target:g} is below what the smallest policy of the search reaches ({least:g}); give a "
-        f"target of at least {least:g}"
+        f"target of at least {least:g}",
+        least,
     )
 
 

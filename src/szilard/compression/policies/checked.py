@@ -125,12 +125,19 @@ class Given:
         return cls(
             network, inputs, target, measure, FUNCTION if callable(measure) else MEASURES[measure], search,
             int(evaluations), _policy(policy), int(finetune), int(steps), _training(training, inputs), evaluation, task,
-            int(threads), _path(folder), _path(table), dict(deployed or {}), dict(meta or {}), noisy, int(seed),
+            int(threads), _folder(folder), _path(table), dict(deployed or {}), dict(meta or {}), noisy, int(seed),
         )  # fmt: skip
 
 
 def _path(given: Path | str | None) -> Path | None:
     return None if given is None else Path(given)
+
+
+def _folder(given: Path | str | None) -> Path | None:
+    path = _path(given)
+    if path is not None and path.exists() and not path.is_dir():
+        raise SzilardError(f"{path} is a file, and a search keeps its history in a folder; name another")
+    return path
 
 
 def _policy(given: Policy | Path | str | None) -> Policy | None:

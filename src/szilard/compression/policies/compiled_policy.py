@@ -30,7 +30,8 @@ def integer_layers(policy: Policy) -> list[str]:
         if (layer.weight_bits, layer.activation_bits) not in ((FLOAT, FLOAT), (INTEGERS, INTEGERS)):
             raise SzilardError(
                 f"the policy says {layer.weight_bits}-bit weights and {layer.activation_bits}-bit inputs for "
-                f"{printable(layer.name)}, and ONNX Runtime computes with {FLOAT} bits or {INTEGERS}, both the same"
+                f"{printable(layer.name)}, and ONNX Runtime computes with {FLOAT} bits or {INTEGERS}, both the same; "
+                f"write {INTEGERS} for both, or {FLOAT}"
             )
     return [layer.name for layer in policy.layers if layer.weight_bits == INTEGERS]
 

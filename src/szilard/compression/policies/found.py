@@ -29,7 +29,7 @@ class Found:
         reference: cost of the original network, measured.
         cost: of the finished network, measured; estimated for joules.
         target: largest allowed cost.
-        predicted: cost that the search predicted for it.
+        predicted: cost that the search predicted for it; NaN if the policy was given.
         kl: KL(original ‖ compressed) on the calibration inputs after finishing, nats per example.
         kl_before: the same before fine-tuning.
         before, after: quality of the original and of the finished network on the evaluation data, by name (accuracy,

@@ -93,8 +93,9 @@ def _facts(found: Found, what: str) -> list[tuple[str, str]]:
     facts = [("KL(original ‖ compressed)", f"{nats(found.kl)} nats")]
     if found.target < found.reference:
         facts.append(("target", amount(found.target, found.unit)))
-    facts.append(("predicted", amount(found.predicted, found.unit)))
-    if found.table_error is not None:
+    if found.searcher:
+        facts.append(("predicted", amount(found.predicted, found.unit)))
+    if found.searcher and found.table_error is not None:
         facts.append(("error of the table", f"{found.table_error:.2g} %"))
     if found.trials:
         facts.append(("search", f"{found.searcher}, {len(found.trials):,} policies"))

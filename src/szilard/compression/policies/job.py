@@ -12,8 +12,9 @@ from functools import cached_property
 from torch import Tensor, nn
 
 from szilard.compression.channels.units import ChannelUnits
-from szilard.compression.policies import divergence, importance, sensitivity
+from szilard.compression.policies import divergence, harm, importance, sensitivity
 from szilard.compression.policies.applied import PolicyEffect, positions_kept
+from szilard.compression.policies.budget import TargetTooSmall
 from szilard.compression.policies.checked import Given
 from szilard.compression.policies.compiled_policy import integer_layers
 from szilard.compression.policies.costs.base import Cost
@@ -35,6 +36,7 @@ from szilard.compression.policies.target import Target
 from szilard.compression.policies.training import train
 from szilard.compression.policies.trial_kl import trial_kl
 from szilard.cost.processor_name import processor
+from szilard.errors import SzilardError
 from szilard.likelihood import Likelihood, choose
 
 TOLERANCE = 1.02  # of the target, for the finished network: two measurements of one network differ by as much
@@ -86,9 +88,23 @@ class Job:
         policy = given.policy
         if policy is None:
             assert share is not None
-            searched = self._searched(share)
+            try:
+                searched = self._searched(share)
+            except TargetTooSmall as error:
+                raise self._in_units(error, reference) from error
             policy = searched.space.policy(searched.best.choice)
         return self._finished(policy, share, searched)
+
+    def _in_units(self, error: TargetTooSmall, reference: float) -> SzilardError:
+        """The error about a target as the user gave it: a share, or an amount."""
+        target = Target.of(self.given.target, self.given.unit) if self.given.target is not None else None
+        if target is None or not target.unit:
+            return error
+        least = error.least * reference
+        return SzilardError(
+            f"the target of {target.amount:.4g} {target.unit} is below what the smallest policy of the search reaches, "
+            f"about {least:.4g} {target.unit}; give a target of at least that"
+        )
 
     @cached_property
     def units(self) -> ChannelUnits:
@@ -196,11 +212,19 @@ class Job:
             )
             file = self._file(plain, policy, share)
             value = float(len(file.content)) if isinstance(file, SzdFile) else cost.measured(plain, policy)
-        if share is not None and value > TOLERANCE * share * cost.reference:
+        missed = share is not None and value > TOLERANCE * share * cost.reference
+        if missed and searched is None:
+            raise SzilardError(
+                f"the policy costs {value / cost.reference:.3f} of the original, more than the target {share:.3f}; "
+                "edit the policy, give a larger target, or leave the target out"
+            )
+        if missed:
             self.notes.append(
                 f"the finished network costs {value / cost.reference:.3f} of the original, more than the target "
                 f"{share:.3f}; search again with a smaller target"
             )
+        after = self.kl(file.network if isinstance(file, SzdFile) else network)
+        self.notes += harm.notes(after, file.before, file.after)
         return Found(
             network=file.network if isinstance(file, SzdFile) else network,
             policy=policy,
@@ -209,8 +233,8 @@ class Job:
             reference=cost.reference,
             cost=value,
             target=math.inf if share is None else share * cost.reference,
-            predicted=cost.predicted(policy),
-            kl=self.kl(file.network if isinstance(file, SzdFile) else network),
+            predicted=math.nan if searched is None else cost.predicted(policy),
+            kl=after,
             kl_before=before,
             content=file.content,
             compiled=None if isinstance(file, SzdFile) else file.compiled,

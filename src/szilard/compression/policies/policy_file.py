@@ -21,7 +21,7 @@ _KEYS = {"name": str, "channels": int, "weight_bits": int, "activation_bits": in
 _NEEDED = ("name", "channels")
 _HEAD = """\
 # Compression policy: output channels, and bits of weights and of inputs (32: float), of every layer.
-# 0 channels: the branch of a residual sum goes.
+# 0 channels of the layer inside of a branch of a residual sum: the branch goes, with its last layer.
 # Edit it if you like; szilard compress NETWORK --policy THIS_FILE makes the network again.
 
 """
@@ -92,6 +92,10 @@ def _layer(where: str, given: Any) -> LayerPolicy:
             raise SzilardError(f"{where} has {key} = {_shown(value)}; write 2 to 8, or 32 for float")
     if given["channels"] < 0:
         raise SzilardError(f"{where} keeps {_shown(given['channels'])} channels; write 0 or more")
+    named = [key for key in ("weight_bits", "activation_bits") if key in given]
+    if len(named) == 1:
+        other = "activation_bits" if named[0] == "weight_bits" else "weight_bits"
+        raise SzilardError(f"{where} has {named[0]} and no {other}; write both, or none for floats")
     return LayerPolicy(**given)
 
 

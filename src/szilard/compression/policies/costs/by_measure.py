@@ -44,5 +44,5 @@ def cost_of(
         return BytesCost(given.network, units, code)
     return LatencyCost(
         given.network, given.inputs, units, threads=given.threads, table_path=given.table, noisy=given.noisy,
-        seed=given.seed, task=likelihood,
+        seed=given.seed, task=likelihood, predicts=given.policy is None,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -46,6 +47,8 @@ class LatencyCost:
         threads: of the runtime.
         table_path: file of the table of layers, see :class:`LatencyTable`.
         integers: whether policies may have 8-bit layers.
+        predicts: whether seconds of policies will be asked for before they are measured; a policy that is known
+            needs none, and the networks to fit the prediction are left out.
         noisy: go on with a note if the machine is too noisy.
         seed: of the networks that are measured to fit the prediction.
         task: of the network's outputs.
@@ -70,6 +73,7 @@ class LatencyCost:
         noisy: bool = False,
         seed: int = 0,
         task: TaskName | Likelihood = "classification",
+        predicts: bool = True,
         measure: Measure | None = None,
         machine: Mapping[str, str] | None = None,
     ) -> None:
@@ -82,6 +86,7 @@ class LatencyCost:
         self.table = LatencyTable(
             threads=threads, path=table_path, measure=measure or self._meters[1], machine=machine
         )
+        self._predicts = predicts
         self._first = first_layer(units, network, self._example)
         self.fit = LatencyFit()
         self._original: Compiled | None = None
@@ -114,8 +119,10 @@ class LatencyCost:
             return
         made = self._calibration()
         seconds = self._measure({name: self._run(one) for name, (_, one) in made.items()})
-        self.table.prepare(row for policy, _ in made.values() for row in self._rows(policy).values())
         self._original, self._reference = made[_ORIGINAL][1], seconds[_ORIGINAL]
+        if not self._predicts:
+            return
+        self.table.prepare(row for policy, _ in made.values() for row in self._rows(policy).values())
         self._graph = RoundedValues(self._original.run.content)  # type: ignore[attr-defined]
         for name, (policy, _) in made.items():
             self.fit.calibrate(self._parts_of(policy), seconds[name])
@@ -131,8 +138,10 @@ class LatencyCost:
         self.table.prepare(space_rows(space, self._rows), progress)
 
     def predicted(self, policy: Policy) -> float:
-        """Seconds of the network that a policy makes, from the table."""
+        """Seconds of the network that a policy makes, from the table; NaN if nothing was fitted for that."""
         self.calibrate()
+        if not self._predicts:
+            return math.nan
         return self.fit.predict(self._parts_of(policy))
 
     def compiled(self, network: nn.Module, policy: Policy) -> Compiled:
@@ -207,7 +216,9 @@ class LatencyCost:
             compiled = self.compiled(small, plain)
             found[name_of] = plain, compiled
             there = [name for name, both in sizes.items() if all(both)]
-            for number, layers in enumerate(_stretches(there, draw) if self._integers else ()):
+            for number, layers in enumerate(
+                _stretches(there, draw) if self._integers and self._predicts else ()
+            ):
                 policy = Policy(
                     tuple(
                         LayerPolicy(name, outputs, *((8, 8) if name in layers else (32, 32)))
@@ -223,6 +234,8 @@ class LatencyCost:
     def _sizes(self) -> dict[str, dict[str, int]]:
         """Units that each network of the calibration keeps of every pool: widths, and every other branch gone."""
         pools = self._units.pools
+        if not self._predicts:
+            return {_ORIGINAL: {name: len(pool.units) for name, pool in pools.items()}}
         found = {
             _ORIGINAL if width == 1 else f"width {width}": {
                 name: max(1, round(width * len(pool.units))) for name, pool in pools.items()
