@@ -20,6 +20,7 @@ from szilard.sparse import make_pattern
 if TYPE_CHECKING:
     from szilard.methods.acdc import ACDC as ACDC
     from szilard.methods.bayesian_compression import BayesianCompression as BayesianCompression
+    from szilard.methods.deep_ensemble import DeepEnsemble as DeepEnsemble
     from szilard.methods.deterministic import Deterministic as Deterministic
     from szilard.methods.dial import Dial as Dial
     from szilard.methods.dynamic import ITOP as ITOP
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from szilard.methods.sparse_deterministic import SparseDeterministic as SparseDeterministic
     from szilard.methods.srigl import SRigL as SRigL
     from szilard.methods.ssvi import SSVI as SSVI
+    from szilard.methods.swag import SWAG as SWAG
     from szilard.methods.tickets import Tickets as Tickets
     from szilard.methods.topkast import TopKAST as TopKAST
     from szilard.methods.variational_dropout import VariationalDropout as VariationalDropout

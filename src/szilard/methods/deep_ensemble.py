@@ -42,7 +42,7 @@ class DeepEnsemble(Method):
 
     name = "ensemble"
     label = "ensemble"
-    summary = "Networks from different weights, trained by any method, predict together"
+    summary = "Networks of any method, from different weights"
     source = "Lakshminarayanan et al. 2017, arXiv:1612.01474"
     order = 50
 

@@ -38,7 +38,7 @@ class Dial(Sampled):
 
     name = "dial"
     label = "dial between VI and MCMC"
-    summary = "Draws between variational inference (0) and the posterior (1), a Gaussian for each chain"
+    summary = "Draws between variational inference and the posterior"
     source = "the annealed path between q and p; Hoffman and Ma 2020, arXiv:2005.09056, on its costs"
     order = 42
     unused_options: ClassVar[Mapping[str, Any]] = MappingProxyType(

@@ -29,7 +29,7 @@ class SGHMC(Sampled):
 
     name = "sghmc"
     label = "cyclical SGHMC"
-    summary = "Draws of the posterior by noisy momentum in cycles, several chains"
+    summary = "Draws of the posterior by noisy momentum, in cycles"
     source = "Chen et al. 2014, arXiv:1402.4102; Zhang et al. 2020, arXiv:1902.03932"
     order = 41
 

@@ -15,6 +15,6 @@ class SGLD(Sampled):
 
     name = "sgld"
     label = "SGLD"
-    summary = "Draws of the posterior by noisy gradient steps, several chains"
+    summary = "Draws of the posterior by noisy gradient steps"
     source = "Welling and Teh 2011; Li et al. 2016, arXiv:1512.07666"
     order = 40

@@ -29,13 +29,13 @@ class SWAG(Sampled):
         θ = mean + √½ (√variance ∘ z₁ + D z₂ / √(rank - 1)).
 
     With several chains it is MultiSWAG (Wilson and Izmailov 2020). Its width depends on the rate, not on the posterior:
-    the verdict on its chains says whether they agree, and not whether the width is right.
+    the verdict on its chains says whether they agree, and not whether the width is right. ``step_size`` and
+    ``every_curvature`` are not used.
 
     Args:
         positions: on the path of each chain.
         rank: deviations that are kept.
         path_lr: rate of SGD on the path.
-        step_size, every_curvature: not used.
     """
 
     name = "swag"
