@@ -87,6 +87,16 @@ def test_a_run_that_continues_has_the_same_bits(of):
             assert torch.equal(value, two[0].state_dict()[name]), (stop, name)
 
 
+def test_states_that_are_wrong_are_seen():
+    method, network, _ = start("ssvi")
+    state = method.state_dict()
+    assert method.invalid_part(state, network) == ""
+    for key, value in (("member", 3), ("member", True), ("inner", {}), ("inner", None)):
+        assert method.invalid_part({**state, key: value}, network) == key
+    for key, value in (("step", -1), ("total_steps", 0.5), ("task", "other"), ("moves", [])):
+        assert method.invalid_part({**state, "inner": {**state["inner"], key: value}}, network) == "inner"
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -168,6 +168,14 @@ def test_a_linear_regression_is_sampled_exactly():
     assert torch.allclose(draws.T.cov(), expected, atol=0.35 * expected.diag().max().item())
 
 
+def test_states_that_are_wrong_are_seen():
+    method, network, _ = start()
+    state = method.state_dict()
+    assert method.invalid_part(state, network) == ""
+    assert method.invalid_part({**state, "diverged": -1}, network) == "diverged"
+    assert method.invalid_part({**state, "reference": float("nan")}, network) == "reference"
+
+
 def test_draws_are_spread_out():
     assert spread_out(4, 10) == [0, 1, 2, 3]
     assert spread_out(8, 2) == [2, 6]

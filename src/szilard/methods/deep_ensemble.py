@@ -246,6 +246,17 @@ class DeepEnsemble(Method):
         self.inner.set_task(self._given or self.task)
         self.inner.load_state_dict(state["inner"])
 
+    def invalid_part(self, state: dict[str, Any], network: nn.Module) -> str:
+        member, found, expected = state["member"], state["inner"], self.inner.state_dict()
+        if type(member) is not int or not 0 <= member < self.members:
+            return "member"
+        if not isinstance(found, dict) or set(found) != set(expected):
+            return "inner"
+        whole = (found["step"], 0 if found["total_steps"] is None else found["total_steps"])
+        if any(type(one) is not int or one < 0 for one in whole) or found["task"] != self.task:
+            return "inner"
+        return "inner" if not isinstance(found.get("moves", {}), dict) else ""
+
 
 def _finishes_plainly(method: Method) -> bool:
     return (

@@ -431,6 +431,11 @@ class Sampled(Method):
         self.moves.load_state_dict(state["moves"])
         self.diverged, self._reference = state["diverged"], state["reference"]
 
+    def invalid_part(self, state: dict[str, Any], network: nn.Module) -> str:
+        if type(state["diverged"]) is not int or state["diverged"] < 0:
+            return "diverged"
+        return "" if type(state["reference"]) is float and not math.isnan(state["reference"]) else "reference"
+
 
 def draws_of(network: nn.Module) -> Draws:
     """The posterior of draws that a network is or contains.
