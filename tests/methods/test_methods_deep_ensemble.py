@@ -105,6 +105,7 @@ def test_states_that_are_wrong_are_seen():
         ({"of": "ensemble"}, "there is no method 'ensemble'"),
         ({"of": "free-tickets"}, "free tickets keeps several networks"),
         ({"of": "sgld"}, "SGLD keeps several networks"),
+        ({"of": "mean-field", "density": 0.5}, "takes no density"),
     ],
 )
 def test_bad_options(given, message):

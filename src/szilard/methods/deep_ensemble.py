@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import szilard.methods as by_name
+from szilard import catalogue
 from szilard.bayes.noise import mix
 from szilard.cost.inputs import Inputs
 from szilard.data import Split
@@ -61,14 +61,22 @@ class DeepEnsemble(Method):
     ) -> None:
         if members < 1:
             raise SzilardError(f"members must be at least 1, not {members}")
-        if of not in by_name.names() or of == self.name:
-            known = [one for one in by_name.names() if one != self.name]
+        known = [entry.name for entry in catalogue.entries(catalogue.METHODS) if entry.name != self.name]
+        if of not in known:
             raise SzilardError(f"there is no method {of!r} for the members; choose one of {', '.join(known)}")
-        given = {"density": density, "temperature": temperature, "lr": lr}
+        given = {"temperature": temperature, "lr": lr}
         self._options = options | {name: value for name, value in given.items() if value is not None}
-        self.of, self.members, self.density = of, members, density
+        self.of, self.members = of, members
         self._n_data, self._first_seed = n_data, seed
         self.inner = self._inner(0, None)
+        if density is not None and hasattr(self.inner, "density"):
+            self._options["density"] = density
+            self.inner = self._inner(0, None)
+        elif density not in (None, 1.0):
+            raise SzilardError(
+                f"{self.inner.label} trains all weights and takes no density; leave density out"
+            )
+        self.density: float = getattr(self.inner, "density", 1.0)
         if not _finishes_plainly(self.inner):
             raise SzilardError(
                 f"{self.inner.label} keeps several networks or works on its network after training, so that it cannot "
@@ -89,7 +97,9 @@ class DeepEnsemble(Method):
     def _inner(self, member: int, steps: int | None) -> Method:
         """The method of a member."""
         seed = self._first_seed if member == 0 else mix(self._first_seed, _START, member) % (1 << 31)
-        return by_name.make(self.of, self._n_data, total_steps=steps, seed=seed, **self._options)
+        entry = next(one for one in catalogue.entries(catalogue.METHODS) if one.name == self.of)
+        made: Method = entry.load()(self._n_data, total_steps=steps, seed=seed, **self._options)
+        return made
 
     def check_run(self, total_steps: int, processes: int, batch_size: int) -> None:
         super().check_run(total_steps, processes, batch_size)
