@@ -3,6 +3,7 @@
 import copy
 import threading
 
+import few_steps
 import pytest
 import torch
 from thread_tools import count_wrong
@@ -40,7 +41,7 @@ def normed():
 
 def prepared(name, plain, x, *, training=True):
     """A method and its network, with considerable noise and non-trivial running statistics."""
-    method = methods.make(name, 40, total_steps=20)
+    method = methods.make(name, 40, total_steps=20, **few_steps.OPTIONS.get(name, {}))
     network = method.prepare(plain).train()
     for weight in bayes.weights(network).values():
         if weight.log_std is not None:

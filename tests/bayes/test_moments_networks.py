@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import few_steps
 import pytest
 import torch
 from torch import nn
@@ -385,7 +386,7 @@ def finished(name, **options):
 
 
 #: Of the horseshoe at T = 1 so few weights are left after so few steps that all deviations are equal.
-NAMES = [(name, {}) for name in methods.names() if name != "elastic-ticket"] + [
+NAMES = [(name, {}) for name in methods.names() if name not in ("elastic-ticket", *few_steps.OPTIONS)] + [
     ("bayesian-compression", {"prior": "horseshoe", "temperature": 0.1})
 ]
 

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from dataclasses import replace
 
+import few_steps
 import numpy as np
 import pytest
 import scipy.stats
@@ -309,12 +310,8 @@ def test_a_saved_network_predicts_as_the_trained_one(digits, tmp_path, name):
         "posterior-tickets": {"density": 0.5},
         "acdc": {"cycles": 1},
         "ensemble": {"of": "ssvi", "members": 2, "density": 0.5},
-        "sgld": {"chains": 1, "draws": 2},
-        "sghmc": {"chains": 1, "draws": 2, "cycles": 1, "explore": 0.5},
-        "dial": {"chains": 1, "draws": 2, "density": 0.5},
-        "swag": {"chains": 1, "draws": 2, "positions": 2, "rank": 2},
     }
-    options = options.get(name, {})
+    options = few_steps.OPTIONS.get(name, {}) | options.get(name, {})
     run = short(digits, tmp_path, method=methods.make(name, len(digits.train), **options))
     found = load_network(tmp_path / name / "network.pt")
     mine = run.trainer.predict(run.network, digits.test.x[:50], samples=3)
