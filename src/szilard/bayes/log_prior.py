@@ -79,14 +79,6 @@ def log_prior(priors: list[ParameterPrior]) -> Tensor:
     return torch.stack([one.log_density() for one in priors]).sum() if priors else torch.zeros(())
 
 
-@torch.no_grad()
-def add_gradient(priors: list[ParameterPrior], factor: float) -> None:
-    """Add ``factor`` times the gradient of the negative log density to the gradients of the parameters, in place."""
-    for one in priors:
-        pull = (one.parameter - one.mean) / (one.std * one.std) * factor
-        one.parameter.grad = pull if one.parameter.grad is None else one.parameter.grad.add_(pull)
-
-
 def _of_weight(name: str, weight: Weight) -> tuple[Tensor | float, Tensor | float]:
     prior = weight.prior
     if isinstance(prior, FixedPrior):

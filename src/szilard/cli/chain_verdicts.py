@@ -5,24 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from szilard.cli import output, run_paths
+from szilard.cli import finished_results, output
 from szilard.errors import printable
-from szilard.run.folder import RunFolder
 from szilard.run.verdict import verdict
 
 
 def of_run(run: Path) -> dict[str, dict[str, Any]]:
     """The field ``chains`` of the result of each method of a run that has one, with its verdict, by name."""
-    folder = RunFolder(run)
-    found = {}
-    for name in run_paths.methods_in_order(folder):
-        if folder.method(name).finished:
-            result = folder.method(name).read_result()
-            if result.get("chains"):
-                found[str(result.get("name") or name)] = result["chains"] | {
-                    "verdict": verdict(result["chains"])
-                }
-    return found
+    found = finished_results.of_run(run, "chains")
+    return {name: told | {"verdict": verdict(told)} for name, told in found.items()}
 
 
 def show(run: Path) -> None:

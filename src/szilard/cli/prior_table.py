@@ -5,24 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from szilard.cli import output, run_paths
+from szilard.cli import finished_results, output
 from szilard.cli.figures import LETTERS
 from szilard.cli.table import Column, Table
 from szilard.cli.table import show as show_table
 from szilard.errors import printable
-from szilard.run.folder import RunFolder
 
 
 def of_run(run: Path) -> dict[str, dict[str, Any]]:
     """The field ``prior`` of the result of each method of a run that has one (:mod:`szilard.run.result`), by name."""
-    folder = RunFolder(run)
-    found = {}
-    for name in run_paths.methods_in_order(folder):
-        if folder.method(name).finished:
-            result = folder.method(name).read_result()
-            if result.get("prior"):
-                found[str(result.get("name") or name)] = result["prior"]
-    return found
+    return finished_results.of_run(run, "prior")
 
 
 def show(run: Path, *, wide: bool = False) -> None:

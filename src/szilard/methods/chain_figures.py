@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from szilard.bayes.draws import Draws
 from szilard.bayes.noise import mix
 from szilard.data import Split
-from szilard.errors import SzilardError
 from szilard.methods.sampled import Sampled
 from szilard.metrics import Predictive
 from szilard.networks.ensemble import ensemble_in
@@ -68,10 +67,9 @@ def of_chains(method: Any, network: nn.Module, probe: Split, seed: int) -> Chain
     x, y = probe.x[:count], probe.y[:count]
     predictive = method.predict(network, x, samples=method.count)
     values, names = _functions(predictive, y, seed)
-    try:
-        found = diagnose(values.view(method.chains, method.draws, -1))
-    except SzilardError:  # all draws are the same network
+    if not bool((values.std(0) > 0).any()):  # all draws are the same network
         return ChainFigures(*common, None, None, None, "")
+    found = diagnose(values.view(method.chains, method.draws, -1))
     worst = names[int(found.rhat.argmax())] if len(found.rhat) == len(names) else ""
     most = float(method.count)  # of few draws the estimate can be larger
     bulk, tail = (min(most, float(one.min())) for one in (found.ess_bulk, found.ess_tail))

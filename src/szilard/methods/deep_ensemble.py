@@ -16,7 +16,7 @@ from szilard.data import Split
 from szilard.errors import SzilardError
 from szilard.likelihood import Likelihood
 from szilard.likelihood.targets import TaskName
-from szilard.methods import checks, draws
+from szilard.methods import checks, of_draws
 from szilard.methods.deterministic import Deterministic
 from szilard.methods.method import Method
 from szilard.methods.mixture import Mixture
@@ -234,17 +234,8 @@ class DeepEnsemble(Method):
         """
         checks.batched(x, self._dims)
         members = network.in_use() if isinstance(network, Ensemble) else [network]
-        each = max(1, samples // len(members)) if samples > 0 else samples
-        return self.of_outputs(
-            torch.cat(
-                [
-                    draws.outputs(
-                        member, x, each, mix(seed, number) if number else seed, batch_size, self.stand_ins
-                    )
-                    for number, member in enumerate(members)
-                ]
-            )
-        )
+        seeds = [mix(seed, number) if number else seed for number in range(len(members))]
+        return self.of_outputs(of_draws.of_members(members, x, samples, seeds, batch_size, self.stand_ins))
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "inner": self.inner.state_dict(), "member": self._member}

@@ -14,8 +14,7 @@ from szilard import bayes
 from szilard.bayes.draws import Draws
 from szilard.bayes.log_prior import log_prior, parameter_priors
 from szilard.errors import SzilardError
-from szilard.methods.sampled import Sampled
-from szilard.methods.sampled import draws_of as _draws
+from szilard.methods.sampled import Sampled, draws_of
 from szilard.networks.takes import call
 from szilard.sampling.descend_and_sample import DescendAndSample
 from szilard.topology.moves import GrowthFactory, Moves
@@ -74,7 +73,7 @@ class Dial(Sampled):
         made = super().optimizer(network, lr)
         wide = {
             id(weight.log_std)
-            for weight in bayes.weights(_draws(network).chain).values()
+            for weight in bayes.weights(draws_of(network).chain).values()
             if weight.log_std is not None
         }
         (group,) = made.param_groups
@@ -85,14 +84,14 @@ class Dial(Sampled):
         return made
 
     def _forward(self, network: nn.Module, x: Tensor) -> Tensor:
-        chain = _draws(network).chain
+        chain = draws_of(network).chain
         if self._place().descends and not (self.growth == "mean" and self.moves.listening):
             return call(network, x)
         with bayes.mode(chain, "mean"):
             return call(network, x)
 
     def _divergence(self, network: nn.Module) -> Tensor:
-        chain = _draws(network).chain
+        chain = draws_of(network).chain
         priors = parameter_priors(chain)
         if not self._place().descends:
             return -log_prior(priors)

@@ -15,7 +15,7 @@ from szilard.data import Split
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
 from szilard.likelihood.targets import TaskName
-from szilard.methods import checks, draws
+from szilard.methods import checks, of_draws
 from szilard.methods.dynamic import Static
 from szilard.methods.method import Method
 from szilard.methods.mixture import Mixture
@@ -112,12 +112,8 @@ class FreeTickets(Static):
         Raises:
             SzilardError: also a likelihood whose outputs have no known mixture.
         """
-        stored, prefix = self.stored, f"members.{self.members - 1}."
-        self.stored = [name.removeprefix(prefix) for name in stored if name.startswith(prefix)]
-        try:
+        with self._stored_under(f"members.{self.members - 1}."):
             made = super().prepare(network, task, input_shape)
-        finally:
-            self.stored = stored
         return Ensemble(made, self.members, Mixture(self.task, self._given))
 
     def anneal(self, optimizer: torch.optim.Optimizer) -> None:
@@ -174,12 +170,8 @@ class FreeTickets(Static):
         """
         checks.batched(x, self._dims)
         members = network.in_use() if isinstance(network, Ensemble) else [network]
-        each = max(1, samples // len(members)) if samples > 0 else samples
-        return self.of_outputs(
-            torch.cat(
-                [draws.outputs(member, x, each, seed, batch_size, self.stand_ins) for member in members]
-            )
-        )
+        seeds = [seed] * len(members)
+        return self.of_outputs(of_draws.of_members(members, x, samples, seeds, batch_size, self.stand_ins))
 
     def predict_one_pass(
         self, network: nn.Module, x: Any, batch_size: int = 1024, *, variance_factor: float = 1.0

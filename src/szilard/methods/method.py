@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -156,6 +157,16 @@ class Method(Predicting):
 
     def _convert(self, network: nn.Module) -> nn.Module:
         raise NotImplementedError
+
+    @contextmanager
+    def _stored_under(self, prefix: str) -> Iterator[None]:
+        """Inside, :attr:`stored` holds the names of the tensors of a part of the network, without its prefix."""
+        stored = self.stored
+        self.stored = [name.removeprefix(prefix) for name in stored if name.startswith(prefix)]
+        try:
+            yield
+        finally:
+            self.stored = stored
 
     def _which(self) -> dict[str, Any]:
         """Arguments of :func:`szilard.bayesianize` that select the weights to convert."""

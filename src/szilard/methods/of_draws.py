@@ -1,4 +1,4 @@
-"""Predictions of a posterior that is a set of draws."""
+"""Predictions of several networks: the members of an ensemble, or a posterior that is a set of draws."""
 
 from __future__ import annotations
 
@@ -38,11 +38,35 @@ def outputs(
         stand_ins: replacements for such categories.
     """
     found, weights = _chosen(network, samples)
-    each = max(1, samples // len(found))
-    stacked = torch.cat([draws.outputs(one, x, each, seed, batch_size, stand_ins) for one in found])
+    stacked = of_members(found, x, samples, [seed] * len(found), batch_size, stand_ins)
     if weights is not None and len(stacked) != len(found):
         weights = weights.repeat_interleave(len(stacked) // len(found))
     return stacked, weights
+
+
+def of_members(
+    members: Sequence[nn.Module],
+    x: Any,
+    samples: int,
+    seeds: Sequence[int],
+    batch_size: int,
+    stand_ins: StandIns | None,
+) -> Tensor:
+    """Outputs ``[S, N, ...]`` of several networks, one after another, each with its share of the samples.
+
+    Args:
+        members: the networks.
+        x, batch_size, stand_ins: as of :func:`outputs`.
+        samples: of all networks together, at least one of each.
+        seeds: of the draws of each network.
+    """
+    each = max(1, samples // len(members)) if samples > 0 else samples
+    return torch.cat(
+        [
+            draws.outputs(member, x, each, seed, batch_size, stand_ins)
+            for member, seed in zip(members, seeds, strict=True)
+        ]
+    )
 
 
 def _chosen(network: nn.Module, samples: int) -> tuple[Sequence[nn.Module], Tensor | None]:

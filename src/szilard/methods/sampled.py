@@ -153,12 +153,8 @@ class Sampled(Method):
         Raises:
             SzilardError: also a likelihood whose outputs have no known mixture.
         """
-        stored = self.stored
-        self.stored = [name.removeprefix("chain.") for name in stored if name.startswith("chain.")]
-        try:
+        with self._stored_under("chain."):
             made = super().prepare(network, task, input_shape)
-        finally:
-            self.stored = stored
         return Draws(made, self.count, Mixture(self.task, self._given))
 
     def _convert(self, network: nn.Module) -> nn.Module:
@@ -224,10 +220,11 @@ class Sampled(Method):
         place = self._place()
         if place.descends:
             return value
+        now = float(self.last.total.detach())
         if self._reference == math.inf:
-            self._reference = float(self.last.total.detach())
+            self._reference = now
         limit = _SAFE * abs(self._reference) + 1 + self._reference
-        if not float(self.last.total.detach()) <= limit and not self._went_back:
+        if not now <= limit and not self._went_back:
             self._go_back(network)
             return super().loss(network, x, y)
         return value

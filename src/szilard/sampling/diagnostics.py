@@ -16,8 +16,6 @@ from torch import Tensor
 from szilard.errors import SzilardError
 
 RHAT = 1.05  #: above it, chains have not explored the same distribution (1.01 for figures that are published)
-KHAT = 0.7  #: above it, no weights of draws correct an approximation (Vehtari et al. 2024)
-ENOUGH = 100.0  #: effective draws for means; Vehtari et al. 2021 want 400 for quantiles
 
 
 @dataclass(frozen=True)

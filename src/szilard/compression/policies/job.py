@@ -41,9 +41,6 @@ from szilard.likelihood import Likelihood, choose
 
 TOLERANCE = 1.02  # of the target, for the finished network: two measurements of one network differ by as much
 HISTORY = "history.jsonl"
-TRIAL_BATCH = (
-    16  # inputs of a training step inside the search: many small steps tell more than few large ones
-)
 
 
 @dataclass(frozen=True, eq=False)
